@@ -1,0 +1,1 @@
+"""`./skerry <command>`: works on plans and state, never on private parts of components."""

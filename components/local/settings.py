@@ -1,0 +1,71 @@
+"""Settings of target `local`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, cast
+
+from pydantic import Field
+
+from components.local.layout import PORTS_PER_REGION, PORTS_PER_SERVICE
+from components.settings.base import Frozen
+from components.settings.mistakes import Mistake
+from components.settings.parts import Parts
+
+LAST_PORT = 65535
+MOST_SERVICES = PORTS_PER_REGION // PORTS_PER_SERVICE - 1
+MOST_REPLICAS = PORTS_PER_SERVICE
+
+
+class LocalTarget(Frozen):
+    """This machine, without root, Docker or an account."""
+
+    name: Annotated[
+        Literal["local"],
+        Field(description="Regions are processes and folders of this machine."),
+    ]
+    port: Annotated[int, Field(ge=1024, le=LAST_PORT)] = Field(
+        default=8080,
+        description="Port of the global load balancer on 127.0.0.1. Region I (from 0) listens on port + 100 x (I + 1), "
+        "its replicas above that.",
+    )
+    threads_per_node: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1,
+        description="Threads that a training worker or a replica uses: a node of this target is a slot.",
+    )
+
+
+def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:
+    """Ports follow from one number, so what they can hold is limited."""
+    regions = len(parts.names("regions"))
+    highest = target.port + PORTS_PER_REGION * (regions + 1) - 1
+    if highest > LAST_PORT:
+        yield Mistake(
+            "target.port",
+            target.port,
+            f"{regions} regions need ports up to {highest}, and the last port is {LAST_PORT}",
+            f"Choose a port of at most {target.port - (highest - LAST_PORT)}",
+        )
+    layers = parts.raw.get("layers")
+    if isinstance(layers, list) and "platform" not in layers:
+        yield Mistake(
+            "layers",
+            cast(list[object], layers),
+            "target local has no other stack to build on, so it always holds the layer platform",
+            "Add platform, or leave `layers` out",
+        )
+    if len(parts.names("services")) > MOST_SERVICES:
+        yield Mistake(
+            "services",
+            len(parts.names("services")),
+            f"on target local a region has ports for {MOST_SERVICES} services",
+            "Declare fewer services",
+        )
+    for index, service in parts.services:
+        if service.replicas > MOST_REPLICAS:
+            yield Mistake(
+                f"services[{index}].replicas",
+                service.replicas,
+                f"on target local a service has ports for {MOST_REPLICAS} replicas per region",
+                f"Ask for at most {MOST_REPLICAS}",
+            )

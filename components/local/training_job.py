@@ -1,0 +1,85 @@
+"""A training run on this machine: torchrun, run to its end once for everything that the result depends on."""
+
+from __future__ import annotations
+
+import sysconfig
+from typing import TypedDict
+
+import pulumi
+from pulumi import Input, ResourceOptions
+
+from components.contracts import TrainingRun
+from components.local.resources import WORKLOADS_PYTHON, Task
+
+TIMEOUT_SECONDS = 3600
+
+
+class LocalTrainingJobArgs(TypedDict):
+    """Args of `LocalTrainingJob`."""
+
+    workers: int
+    """World size of the DDP job."""
+    threads: int
+    """Threads of each worker."""
+    steps: int
+    """Optimizer steps."""
+    seed: int
+    """Fixes initial weights and the order of the data."""
+    output_parent: Input[str]
+    """file:// URI of the folder that the export goes under."""
+
+
+class LocalTrainingJob(pulumi.ComponentResource):
+    """`up` waits for the run: what is served afterwards is its result."""
+
+    def __init__(
+        self, name: str, args: LocalTrainingJobArgs, opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("skerry:index:LocalTrainingJob", name, {}, opts)
+        settings = {
+            "workers": args["workers"],
+            "steps": args["steps"],
+            "seed": args["seed"],
+        }
+        launch = [
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(args["workers"]),
+        ]
+        self.task = Task(
+            f"{name}-task",
+            program=f"train-{name}",
+            command=[
+                *(WORKLOADS_PYTHON, "-m", *launch, "-m", "workloads.training.train"),
+                *(
+                    "--output",
+                    "{output}",
+                    "--steps",
+                    str(args["steps"]),
+                    "--seed",
+                    str(args["seed"]),
+                ),
+            ],
+            # gloo would otherwise listen on whatever address the host name resolves to.
+            environment={
+                "OMP_NUM_THREADS": str(args["threads"]),
+                "GLOO_SOCKET_IFNAME": "lo",
+            },
+            key=settings,
+            sources=[
+                "workloads//manifest.py",
+                "workloads//training/*.py",
+                f"{sysconfig.get_path('stdlib')}//**/*.py",
+            ],
+            output_parent=args["output_parent"],
+            result="record.json",
+            timeout_seconds=TIMEOUT_SECONDS,
+            opts=ResourceOptions(parent=self),
+        )
+        self.run = TrainingRun(
+            name, self.task.output, self.task.digest, self.task.outcome
+        )
+        self.register_outputs(
+            {"uri": self.run.uri, "digest": self.run.digest, "record": self.run.record}
+        )

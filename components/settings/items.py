@@ -1,0 +1,140 @@
+"""What a stack file lists: regions, pools, runs, models, services, and how endpoints behave."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from components.settings.base import Frozen, Name
+
+TRAINED = "training://"
+
+
+class Layer(Enum):
+    """Parts of a stack that change at different rates."""
+
+    PLATFORM = "platform"
+    APPS = "apps"
+
+
+class Scheme(Enum):
+    """How the weights of a published version are stored."""
+
+    NONE = "none"
+    INT8_WEIGHT_ONLY = "int8-weight-only"
+
+
+class RegionSettings(Frozen):
+    """One region of the stack."""
+
+    name: Name = Field(
+        description="Name of the region; it becomes part of the names of what it holds."
+    )
+    dial: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="Share of the traffic already routed to this region that it keeps, 0.0 to 1.0. Not a weight "
+        "between regions; at 0 the region still takes over when the others fail.",
+    )
+    drained: bool = Field(
+        default=False,
+        description="Takes no new request, not even when the others fail; running ones finish.",
+    )
+
+
+class PoolSettings(Frozen):
+    """A node pool, made in every region."""
+
+    name: Name = Field(description="What training runs and services name.")
+    accelerator: Name = Field(
+        description="Row of the catalog that the target must have."
+    )
+    max_nodes: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="Most nodes in one region. A training worker or a replica takes one."
+    )
+
+
+class TrainingSettings(Frozen):
+    """A training run of the bundled workload."""
+
+    name: Name = Field(description="What a model names as its source: training://NAME.")
+    region: Name = Field(description="Region in which it runs.")
+    pool: Name = Field(description="Node pool on which it runs.")
+    workers: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1,
+        description="World size of the DDP job: worker processes, one per node.",
+    )
+    steps: Annotated[int, Field(ge=1)] = Field(description="Optimizer steps.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="Fixes the initial weights and the order of the data."
+    )
+
+
+class ModelSettings(Frozen):
+    """A model version, published once."""
+
+    name: Name = Field(description="What services name.")
+    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.+$")] = (
+        Field(
+            description="Where it is from: training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed "
+            "Python package, or a file:// folder in Hugging Face's Llama layout.",
+        )
+    )
+    scheme: Scheme = Field(
+        default=Scheme.INT8_WEIGHT_ONLY,
+        description="Quantization: int8-weight-only stores weights in a quarter of fp32, none leaves them.",
+    )
+
+    @property
+    def run(self) -> str | None:
+        """Name of the training run that it is from, if it is from one."""
+        return (
+            self.source.removeprefix(TRAINED)
+            if self.source.startswith(TRAINED)
+            else None
+        )
+
+
+class ServiceSettings(Frozen):
+    """Replicas of a model, in every region."""
+
+    name: Name = Field(description="What a request gives as its `model`.")
+    model: Name = Field(description="Model whose version is served.")
+    pool: Name = Field(description="Node pool on which the replicas run.")
+    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=1, description="Replicas per region."
+    )
+
+
+class HealthSettings(Frozen):
+    """When a replica or a region counts as healthy."""
+
+    interval_seconds: Annotated[int, Field(ge=1, le=300)] = Field(
+        default=1, description="Seconds between checks."
+    )
+    unhealthy_after: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=2, description="Failed checks in a row until it gets no more requests."
+    )
+    healthy_after: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=1, description="Passed checks in a row until it gets requests again."
+    )
+
+
+class EndpointSettings(Frozen):
+    """How the endpoints behave. The defaults of clouds cut long answers (30 s)."""
+
+    request_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=300,
+        description="Longest answer, from the whole request to the last byte.",
+    )
+    idle_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=60, description="Longest pause within an answer."
+    )
+    drain_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=10,
+        description="How long running answers may take to finish when a replica or proxy stops.",
+    )
+    health: HealthSettings = Field(
+        default=HealthSettings(), description="Health checks of replicas and regions."
+    )

@@ -1,0 +1,65 @@
+"""The settings of a stack as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from components.settings.base import Frozen, Name
+from components.settings.items import (
+    EndpointSettings,
+    Layer,
+    ModelSettings,
+    PoolSettings,
+    RegionSettings,
+    ServiceSettings,
+    TrainingSettings,
+)
+from components.settings.targets import TargetSettings, told_apart
+
+LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
+LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
+
+
+class StackSettings(Frozen):
+    """Everything that stands under `skerry:stack`."""
+
+    environment: Name = Field(
+        description="Environment that the stack belongs to, such as dev or prod."
+    )
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = Field(
+        default=(Layer.PLATFORM, Layer.APPS),
+        description="Parts that this stack holds. Production splits them, so that a model update cannot touch a "
+        "network.",
+    )
+    labels: Mapping[
+        Annotated[str, StringConstraints(pattern=LABEL_KEY)],
+        Annotated[str, StringConstraints(pattern=LABEL_VALUE)],
+    ] = Field(
+        default={},
+        max_length=64,
+        description="Labels (tags) on everything that can carry them, by Google's rule, which holds on every cloud.",
+    )
+    target: TargetSettings = Field(
+        discriminator=told_apart(TargetSettings), description="Where the stack runs."
+    )
+    regions: Annotated[
+        tuple[RegionSettings, ...], Field(min_length=1, max_length=20)
+    ] = Field(description="Regions, in an order that does not matter to traffic.")
+    pools: tuple[PoolSettings, ...] = Field(
+        default=(), description="Node pools, made in every region."
+    )
+    training: tuple[TrainingSettings, ...] = Field(
+        default=(), description="Training runs."
+    )
+    models: tuple[ModelSettings, ...] = Field(
+        default=(), description="Models to publish."
+    )
+    services: tuple[ServiceSettings, ...] = Field(
+        default=(), description="Services, in every region."
+    )
+    endpoint: EndpointSettings = Field(
+        default=EndpointSettings(), description="Endpoints, regional and global."
+    )

@@ -1,0 +1,71 @@
+"""What of a stack file can be read on its own, so that rules over several parts run although another part is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from components.settings.base import Frozen
+from components.settings.items import (
+    ModelSettings,
+    PoolSettings,
+    RegionSettings,
+    ServiceSettings,
+    TrainingSettings,
+)
+
+Item = TypeVar("Item", bound=Frozen)
+Indexed = tuple[tuple[int, Item], ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Valid entries of each list with their index, and the names of all entries, valid or not."""
+
+    raw: Mapping[str, Any]
+    regions: Indexed[RegionSettings]
+    pools: Indexed[PoolSettings]
+    training: Indexed[TrainingSettings]
+    models: Indexed[ModelSettings]
+    services: Indexed[ServiceSettings]
+
+    def names(self, key: str) -> list[str]:
+        """Names in a list, also of entries that are wrong elsewhere: a reference to them is no mistake."""
+        return [
+            name
+            for entry in _entries(self.raw, key)
+            if isinstance(entry, Mapping)
+            and isinstance(name := cast(Any, entry).get("name"), str)
+        ]
+
+
+def parts_of(raw: Mapping[str, Any]) -> Parts:
+    """Reads each entry on its own."""
+    return Parts(
+        raw,
+        _valid(raw, "regions", RegionSettings),
+        _valid(raw, "pools", PoolSettings),
+        _valid(raw, "training", TrainingSettings),
+        _valid(raw, "models", ModelSettings),
+        _valid(raw, "services", ServiceSettings),
+    )
+
+
+def _entries(raw: Mapping[str, Any], key: str) -> list[Any]:
+    entries = raw.get(key)
+    return cast(list[Any], entries) if isinstance(entries, list) else []
+
+
+def _valid(raw: Mapping[str, Any], key: str, kind: type[Item]) -> Indexed[Item]:
+    adapter = TypeAdapter(kind)
+    found: list[tuple[int, Item]] = []
+    for index, entry in enumerate(_entries(raw, key)):
+        try:
+            found.append((index, adapter.validate_json(json.dumps(entry))))
+        except ValidationError:
+            continue
+    return tuple(found)

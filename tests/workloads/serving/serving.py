@@ -1,0 +1,102 @@
+"""A real server process and how a test talks to it. Waits are for conditions, never for a time to pass."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_SECONDS = 60.0  # when to give up on a condition; a slow machine needs some of it, a fast one none
+NAME = "coder"
+
+
+class Running:
+    """One `python -m workloads.serving.server` on a free loopback port."""
+
+    def __init__(self, uri: str, digest: str, more: Sequence[str], environment: dict[str, str]) -> None:
+        self._log = tempfile.TemporaryFile()
+        flags = ["--model-uri", uri, "--model-name", NAME, "--digest", digest, "--port", "0", *more]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "workloads.serving.server", *flags],
+            cwd=ROOT,
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, **environment},
+        )
+        self._client: httpx.Client | None = None
+
+    @property
+    def client(self) -> httpx.Client:
+        if self._client is None:
+            found = until(lambda: re.search(r"listening on (http://\S+)", self.log()) or self.process.poll())
+            assert isinstance(found, re.Match), self.log()
+            self._client = httpx.Client(base_url=found[1], timeout=PATIENCE_SECONDS)
+        return self._client
+
+    def wait_ready(self) -> "Running":
+        """Return when it is ready; fails with the log when it exits instead."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, self.log()
+            return self.client.get("/v2/health/ready").status_code == 200
+
+        until(ready)
+        return self
+
+    def exit_code(self) -> int:
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def log(self) -> str:
+        """Everything it wrote to stdout and stderr so far."""
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode()
+
+    def kill(self) -> None:
+        if self._client:
+            self._client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+    def complete(self, prompt: str = "def f(", **more: Any) -> httpx.Response:
+        body = {"model": NAME, "prompt": prompt, "temperature": 0, "max_tokens": 8, **more}
+        return self.client.post("/v1/completions", json=body)
+
+    def chat(self, text: str, **more: Any) -> httpx.Response:
+        body = {"model": NAME, "messages": [{"role": "user", "content": text}], "temperature": 0, **more}
+        return self.client.post("/v1/chat/completions", json=body)
+
+    def stream(self, max_tokens: int, **more: Any) -> Any:
+        """An open streaming answer (a context manager)."""
+        body = {"model": NAME, "prompt": "x", "max_tokens": max_tokens, "stream": True, "seed": 1, **more}
+        return self.client.stream("POST", "/v1/completions", json=body)
+
+    def metric(self, sample: str) -> float:
+        """The value of one sample, labels included in its name; 0 when it does not exist."""
+        for line in self.client.get("/metrics").text.splitlines():
+            if line.startswith(sample + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return 0.0
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """The first true value of `condition`; fails after PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def events(lines: Iterator[str]) -> list[Any]:
+    """The data of server-sent events; the closing [DONE] stays a string."""
+    data = [line.removeprefix("data: ") for line in lines if line]
+    return [item if item == "[DONE]" else json.loads(item) for item in data]

@@ -1,0 +1,61 @@
+"""Runs of the training entry that the tests share: a tiny corpus, tiny sizes, and starting it as a user would."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from workloads.training.data import is_held_out
+
+ROOT = Path(__file__).parents[3]
+TINY = [
+    "--width=32",
+    "--layers=2",
+    "--heads=4",
+    "--key-value-heads=2",
+    "--hidden=64",
+    "--context=32",
+    "--steps=6",
+    "--batch=4",
+    "--warmup=2",
+    "--evaluation-bytes=2000",
+    "--log-every=1",
+]
+ENDLESS = [*TINY, "--steps", "1000000", "--log-every", "50"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TRAIN = ["-m", "workloads.training.train"]
+
+
+def write_corpus(folder: Path, files: int = 40) -> Path:
+    """`files` files of some hundred bytes each, every one with its own words, on both sides of the split."""
+    folder.mkdir(parents=True)
+    for number in range(files):
+        lines = (
+            f"def function_{number}_{line}(value): return value * {number} + {line}\n" for line in range(12)
+        )
+        (folder / f"module_{number}.py").write_text("".join(lines))
+    sides = {is_held_out(path.name) for path in folder.iterdir()}
+    assert sides == {True, False}, sides
+    return folder
+
+
+def start(arguments: list[str], workers: int, log: Path) -> subprocess.Popen:
+    """Start the entry with 1 worker (plain) or 2 (torchrun); its stderr goes to `log`."""
+    command = [*TORCHRUN, *TRAIN] if workers == 2 else [sys.executable, *TRAIN]
+    with open(log, "wb") as out:
+        return subprocess.Popen(
+            [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=out, text=True
+        )
+
+
+def await_first_step(process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 120  # a generous bound on a hang, no measure of speed
+    while '"step"' not in log.read_text():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def lines(text: str) -> list[dict]:
+    """The JSON lines of a run's output, whatever else the launcher printed between them."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from workloads.training.config import ConfigError, TrainConfig, local_path, parse
+from workloads.training.train import main
+
+
+def test_no_flags_give_the_defaults_and_they_break_no_rule() -> None:
+    assert parse([], world=2) == TrainConfig()
+
+
+def test_flags_set_the_fields_of_run_and_model() -> None:
+    config = parse(["--learning-rate", "0.5", "--tied", "false", "--width=64", "--output", "x"], world=1)
+    assert (config.learning_rate, config.model.tied, config.model.width, config.output) == (
+        0.5,
+        False,
+        64,
+        "x",
+    )
+
+
+def test_every_mistake_is_reported_at_once() -> None:
+    given = [
+        "--steps",
+        "0",
+        "--batch",
+        "7",
+        "--heads",
+        "3",
+        "--colour",
+        "red",
+        "--learning-rate",
+        "fast",
+        "--output",
+        "s3://bucket/m",
+        "--clip",
+        "nan",
+    ]
+    with pytest.raises(ConfigError) as error:
+        parse(given, world=2)
+    text = str(error.value)
+    for part in (
+        "8 settings cannot be used",
+        "steps=0: must be at least 1; the default is 600",
+        "batch=7: must be a positive multiple of the 2 workers",
+        "try 6 or 8",
+        "heads=3: width / heads must be an even whole number",
+        "key_value_heads=2: must divide heads=3",
+        "--colour: is no setting",
+        "learning_rate='fast': must be a number",
+        "output='s3://bucket/m': must be a path or file:///",
+        "mount the store",
+        "clip=nan: must be above 0",
+    ):
+        assert part in text
+
+
+def test_the_entry_exits_with_2_and_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--steps", "-5", "--output", str(tmp_path / "model")]) == 2
+    assert "steps=-5: must be at least 1" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_a_file_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").write_text("precious")
+    assert main(["--output", str(tmp_path / "model"), "--data", str(tmp_path / "nowhere")]) == 2
+    assert "is a file, a model is a folder; remove it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("out/model", "out/model"),
+        ("file:///a/b%20c", "/a/b c"),
+        ("file://localhost/a", "/a"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_a_path_or_file_uri_names_a_local_folder(given: str, path: str) -> None:
+    assert local_path("output", given) == Path(path)
+
+
+@pytest.mark.parametrize("given", ["gs://bucket/m", "file://host/a", "file:relative", "memory://x"])
+def test_any_other_uri_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="must be a path or file:///absolute/path.*mount the store"):
+        local_path("output", given)

