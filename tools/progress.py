@@ -26,7 +26,7 @@ def run(
     cwd: Path | None = None,
     heartbeat_s: float = HEARTBEAT_S,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a long command, its output kept, a line of progress every `heartbeat_s`; it dies with this process."""
+    """Run a long command, its output kept, progress told every `heartbeat_s`; it dies with us."""
     began = time.monotonic()
     done = threading.Event()
 
@@ -41,7 +41,13 @@ def run(
     heart.start()
     try:
         return subprocess.run(
-            tied, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            tied,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
     finally:
         done.set()

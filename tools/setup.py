@@ -1,7 +1,7 @@
 """Install what is missing, once: python3 -m tools.setup [toolkit] [workloads] [engine] (default: all three).
 
-Everything goes to `.tools/` in the clone; nothing is done twice, and an interrupted set-up is completed by the
-next. Standard library only. Progress goes to stderr.
+Everything goes to `.tools/` in the clone; nothing is done twice, and an interrupted set-up is completed by
+the next. Standard library only. Progress goes to stderr.
 """
 
 from __future__ import annotations

@@ -68,6 +68,10 @@ def read_report(report: str, version: str) -> CpuBuild | None:
         archive = source.get("archive_info", {})
         stated = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix("sha256=")
         found = item.get("metadata", {})
-        if found.get("name") == "torch" and found.get("version") == version and re.fullmatch("[0-9a-f]{64}", stated):
+        if (
+            found.get("name") == "torch"
+            and found.get("version") == version
+            and re.fullmatch("[0-9a-f]{64}", stated)
+        ):
             return CpuBuild(version, source.get("url", ""), stated)
     return None

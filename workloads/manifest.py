@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 
 
 class ManifestError(Exception):
-    """A model folder is not what its manifest says; the message names the file, both values and the remedy."""
+    """A model folder is not what its manifest says; the message names the file and the remedy."""
 
 
 def write_manifest(folder: Path, **facts: object) -> str:
@@ -62,8 +62,8 @@ def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
     where = folder / MANIFEST
     if expected_digest is not None and _digest(raw) != expected_digest:
         raise ManifestError(
-            f"{where}: expected digest {expected_digest}, found {_digest(raw)}: this is another model folder than "
-            "the one asked for; point to the right folder, or ask for the digest found if it is the intended one"
+            f"{where}: expected digest {expected_digest}, found {_digest(raw)}: this is another "
+            "model folder than the one asked for; give the right folder, or the digest found if it is meant"
         )
     try:
         manifest = json.loads(raw)
@@ -78,7 +78,7 @@ def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
         raise ManifestError(f"{folder / name}: listed in {MANIFEST} but missing; copy the whole folder again")
     for name in sorted(present.keys() - listing.keys()):
         raise ManifestError(
-            f"{folder / name}: not listed in {MANIFEST}; remove it, or export again if it belongs to the model"
+            f"{folder / name}: not listed in {MANIFEST}; remove it, or export again if it belongs there"
         )
     for name, (size, sha256) in sorted(listing.items()):
         found = present[name].stat().st_size
@@ -112,7 +112,7 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
     destination.parent.mkdir(parents=True, exist_ok=True)
     _sweep(destination)
     partial, aside = _sibling(destination, "partial"), _sibling(destination, "replaced")
-    partial.mkdir()  # not tempfile.mkdtemp: its 0700 would survive the rename and shut out a server's own user
+    partial.mkdir()  # not tempfile.mkdtemp: its mode 0700 would shut out a server's own user
     try:
         yield partial
         for folder, _, names in os.walk(partial):

@@ -64,7 +64,7 @@ class LocalModelVersion(pulumi.ComponentResource):
             timeout_seconds=TIMEOUT_SECONDS,
             opts=ResourceOptions(parent=self),
         )
-        digest = self.task.outcome_digest
+        digest = self.task.checksum
         self.version = ModelVersion(
             name=name,
             version=digest.apply(_short),

@@ -70,10 +70,7 @@ class Task(pulumi.CustomResource):
     digest: Output[str]
     output: Output[str]
     outcome: Output[Mapping[str, Any]]
-    outcome_digest: Output[str]
-
-    def translate_output_property(self, prop: str) -> str:
-        return "outcome_digest" if prop == "outcomeDigest" else prop
+    checksum: Output[str]
 
     def __init__(
         self,
@@ -101,7 +98,7 @@ class Task(pulumi.CustomResource):
             "digest": None,
             "output": None,
             "outcome": None,
-            "outcomeDigest": None,
+            "checksum": None,
             "content": None,
             "seconds": None,
         }

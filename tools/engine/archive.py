@@ -1,4 +1,4 @@
-"""Way 2: the official release archive. Its digest is pinned here; nothing is unpacked before it is checked."""
+"""Way 2: the official release archive. Its digest is pinned; nothing is unpacked unchecked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def fetch(place: Place) -> Made:
     releases = json.loads((place.pins / "releases.json").read_text())
     row = releases["archives"].get(platform.machine())
     if row is None:
-        raise NotServed(f"no official archive is pinned for {platform.machine()}", "use an x86_64 or aarch64 machine")
+        raise NotServed(
+            f"no official archive is pinned for {platform.machine()}", "use an x86_64 or aarch64 machine"
+        )
     url = f"{(place.mirror or releases['site']).rstrip('/')}/{row['path']}"
     file = place.partial / "archive.tar.gz"
     download(url, file)
@@ -46,7 +48,9 @@ def download(url: str, file: Path) -> None:
             while chunk := answer.read(CHUNK):
                 out.write(chunk)
             if expected is not None and out.tell() != int(expected):
-                raise NotServed(f"{url} broke off after {out.tell()} of {expected} bytes", "try again; " + MIRROR)
+                raise NotServed(
+                    f"{url} broke off after {out.tell()} of {expected} bytes", "try again; " + MIRROR
+                )
     except urllib.error.HTTPError as error:
         raise NotServed(f"{url} answers {error.code} {error.reason}", MIRROR) from error
     except (OSError, ValueError, http.client.HTTPException) as error:

@@ -66,7 +66,9 @@ def compile_engine(go: str, version: str, cache: Path, place: Place) -> None:
         )
     told = subprocess.run([str(place.bin / "pulumi"), "version"], capture_output=True, text=True)
     if told.stdout.strip() != version:
-        raise NotServed(f"the engine built says {told.stdout.strip() or told.stderr!r}, not {version}", "report this")
+        raise NotServed(
+            f"the engine built says {told.stdout.strip() or told.stderr!r}, not {version}", "report this"
+        )
     say(f"engine: built in {time.monotonic() - began:.0f} s")
 
 

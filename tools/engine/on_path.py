@@ -35,7 +35,9 @@ def find(place: Place) -> Made:
     version = told.stdout.strip()
     if numbers(version) < OLDEST:
         raise NotServed(f"{pulumi} is {version or 'silent about its version'}, older than v3.250.0", INSTALL)
-    return Made("path", version, f"{pulumi} with {host}", {"pulumi": pulumi, "host": host, "seen": seen(pulumi)})
+    return Made(
+        "path", version, f"{pulumi} with {host}", {"pulumi": pulumi, "host": host, "seen": seen(pulumi)}
+    )
 
 
 def unchanged(told: dict[str, str], place: Place) -> bool:

@@ -232,7 +232,7 @@ class _Account:
             await self._app(scope, receive, send_named)
         except ClientDisconnect:
             pass  # left while sending its request: nobody to answer
-        except Exception as error:  # noqa: BLE001  passed on, its message would be logged
+        except Exception as error:
             log.failure("a request", error)
             if status == 0:
                 broken = ApiError(500, "this server failed on the request; its log says where")

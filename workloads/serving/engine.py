@@ -115,7 +115,7 @@ class Engine:
             try:
                 for piece in model.generate(job.prompt, job.options, job.cancelled):
                     job.give(piece)
-            except Exception as error:  # noqa: BLE001  one bad answer must not end the worker
+            except Exception as error:
                 log.failure("generating an answer", error)
                 job.give(error)
             finally:

@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ManifestError as error:
             say(str(error))
             server.refuse(BAD_MODEL)
-        except Exception as error:  # noqa: BLE001  whatever it is, this folder cannot be served
+        except Exception as error:
             say(f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again")
             server.refuse(BAD_MODEL)
         else:

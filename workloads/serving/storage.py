@@ -18,18 +18,24 @@ _KINDS = {"I8": torch.int8, "F32": torch.float32}  # in file order
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write contiguous int8 and fp32 `tensors`; same tensors, same bytes. Raises ValueError for another dtype."""
+    """Write contiguous int8 and fp32 `tensors`; same tensors, same bytes. Raises ValueError for others."""
     names = {dtype: kind for kind, dtype in _KINDS.items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in names or not tensor.is_contiguous():
-            raise ValueError(f"tensor {name!r} is {tensor.dtype}; only contiguous int8 and float32 are stored")
+            raise ValueError(
+                f"tensor {name!r} is {tensor.dtype}; only contiguous int8 and float32 are stored"
+            )
     order = sorted(tensors, key=lambda name: (list(names).index(tensors[name].dtype), name))
     header: dict[str, Any] = {}
     end = 0
     for name in order:
         tensor, start = tensors[name], end
         end += tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        header[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     with open(path, "wb") as out:

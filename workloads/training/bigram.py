@@ -16,7 +16,7 @@ _CHUNK = 1 << 22  # pairs counted at once: bounds the memory for 64-bit pair num
 
 
 def bigram_bits_per_byte(training: Tokens, held_out: Tokens) -> float:
-    """Mean bits to encode each byte of `held_out` (a file's first byte follows END_OF_TEXT; ends are not scored)."""
+    """Mean bits per byte of `held_out`; a file's first byte follows END_OF_TEXT, ends are not scored."""
     counts = pair_counts(training)
     bits = np.log2(counts.sum(axis=1, keepdims=True) + VOCABULARY) - np.log2(counts + 1.0)  # (V, V), -log2 p
     scored = pair_counts(held_out)[:, :END_OF_TEXT]

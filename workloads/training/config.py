@@ -30,7 +30,7 @@ class TrainConfig:
     data: str = ""  # folder of text, a path or a file:// URI; empty is Python's standard library
     pattern: str = "*.py"  # which file names under data count as text
     seed: int = 0  # fixes the first weights and every batch; another seed is another run
-    steps: int = 600  # optimizer steps: a fixed count, never a time limit, so a slow machine learns the same
+    steps: int = 500  # optimizer steps: a fixed count, never a time limit, so a slow machine learns the same
     batch: int = 8  # sequences per step over all workers; many small steps teach more per second
     learning_rate: float = 3e-3  # peak; small models bear a high one
     warmup: int = 50  # steps to reach the peak; before that Adam's moments are noise
@@ -85,7 +85,7 @@ def local_path(name: str, value: str) -> Path:
         return Path(unquote(parts.path))
     if "://" in value or value.startswith("file:"):
         raise ConfigError(
-            f"{name}={value!r}: must be a path or file:///absolute/path, object stores are not written to directly; "
+            f"{name}={value!r}: must be a path or file:///absolute/path, no other storage is reached; "
             "mount the store and give the mounted folder"
         )
     return Path(value)

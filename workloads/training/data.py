@@ -66,9 +66,9 @@ def load_corpus(data: str, pattern: str, context: int) -> Corpus:
     for name, tokens, texts in (("training", training, sides[0]), ("held-out", held_out, sides[1])):
         if len(tokens) <= context:
             raise ConfigError(
-                f"{shown}: the {name} side has {len(tokens)} tokens from {len(texts)} files, one window needs "
-                f"{context + 1}; give more text in more files ({HELD_OUT_PERCENT}% of the files are held out, "
-                "chosen by their names), widen the pattern, or lower the context"
+                f"{shown}: the {name} side has {len(tokens)} tokens from {len(texts)} files, one "
+                f"window needs {context + 1}; give more text in more files ({HELD_OUT_PERCENT}% of the files "
+                "are held out, chosen by their names), widen the pattern, or lower the context"
             )
     return Corpus(training, held_out, (len(sides[0]), len(sides[1])), f"sha256:{digest.hexdigest()}")
 
@@ -87,14 +87,14 @@ def batch(
 
 
 def evaluation_starts(tokens: Tokens, context: int, at_least: int) -> NDArray[np.int64]:
-    """Starts of non-overlapping windows spread evenly over `tokens`: about `at_least` targets, or all there are."""
+    """Starts of non-overlapping windows spread evenly over `tokens`: `at_least` targets, or all."""
     available = (len(tokens) - 1) // context
     wanted = min(available, -(-at_least // context))
     return np.arange(wanted, dtype=np.int64) * available // wanted * context
 
 
 def windows(tokens: Tokens, starts: NDArray[np.int64], context: int) -> Tensor:
-    """The `context` + 1 token ids from each of B `starts`, (B, context + 1), int64: inputs and shifted targets."""
+    """The `context` + 1 token ids from each of B `starts`, (B, context + 1) int64: inputs and targets."""
     index = starts[:, None] + np.arange(context + 1)  # (B, T + 1)
     return torch.from_numpy(tokens[index].astype(np.int64))
 

@@ -50,7 +50,7 @@ def export(folder: Path, model: LanguageModel, record: Mapping[str, object]) -> 
 
 
 def exported_weights(model: LanguageModel) -> dict[str, Tensor]:
-    """The state dict under LlamaForCausalLM's names: float32, contiguous, on the CPU; a tied head is left out."""
+    """The state dict under LlamaForCausalLM's names: float32, contiguous, on the CPU; no tied head."""
     weights = {
         name if name.startswith("lm_head.") else f"model.{name}": weight.detach().float().cpu().contiguous()
         for name, weight in model.state_dict().items()
@@ -125,7 +125,7 @@ def tokenizer_config(config: ModelConfig) -> dict[str, object]:
         "eos_token": END_OF_TEXT_NAME,
         "pad_token": END_OF_TEXT_NAME,
         "model_max_length": config.context,
-        "clean_up_tokenization_spaces": False,  # would drop the space in "a ." when decoding
+        "clean_up_tokenization_spaces": False,  # readers before transformers 5 would drop the space in "a ."
     }
 
 

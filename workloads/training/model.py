@@ -32,7 +32,7 @@ class ModelConfig:
     vocabulary: int = VOCABULARY  # V, all bytes and one end-of-text; no flag, the tokenizer fixes it
 
     def problems(self) -> list[str]:
-        """Every broken rule, one sentence each: field, value, rule, remedy. Empty when the sizes fit together."""
+        """Every broken rule, one sentence each: field, value, rule, remedy. Empty when all fit."""
         found = []
         for name in ("width", "layers", "heads", "key_value_heads", "hidden", "context"):
             if getattr(self, name) < 1:
@@ -40,22 +40,21 @@ class ModelConfig:
                 found.append(f"{name}={getattr(self, name)}: must be at least 1; try {default}")
         for name in ("rope_theta", "norm_eps"):
             if not 0 < getattr(self, name) < math.inf:
-                found.append(
-                    f"{name}={getattr(self, name)}: must be above 0 and finite; try {getattr(ModelConfig, name)}"
-                )
+                default = getattr(ModelConfig, name)
+                found.append(f"{name}={getattr(self, name)}: must be above 0 and finite; try {default}")
         if found:
             return found  # the rules below divide by these
         if self.width % (2 * self.heads):
             nearest = 2 * self.heads * max(1, round(self.width / (2 * self.heads)))
             found.append(
-                f"width={self.width}, heads={self.heads}: width / heads must be an even whole number, because "
+                f"width={self.width}, heads={self.heads}: width / heads must be an even whole number, as "
                 f"rotary positions turn pairs of values; try width={nearest}"
             )
         if self.heads % self.key_value_heads:
             fitting = [k for k in range(1, self.heads + 1) if self.heads % k == 0]
             found.append(
-                f"key_value_heads={self.key_value_heads}: must divide heads={self.heads}, every key-value head "
-                f"serves the same number of query heads; try one of {fitting}"
+                f"key_value_heads={self.key_value_heads}: must divide heads={self.heads}, each key-value "
+                f"head serves the same number of query heads; try one of {fitting}"
             )
         return found
 
@@ -146,7 +145,7 @@ class LanguageModel(nn.Module):
         self.register_buffer("sines", sines, persistent=False)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                # What writes into the residual stream is scaled down, so its variance does not grow with depth.
+                # What writes into the residual stream starts smaller: its variance must not grow with depth.
                 writes = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.layers) if writes else 0.02)
         if config.tied:

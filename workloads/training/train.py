@@ -3,7 +3,8 @@
 One process:
     python -m workloads.training.train --output out/model
 Two workers on one machine:
-    python -m torch.distributed.run --standalone --nproc-per-node 2 -m workloads.training.train --output out/model
+    python -m torch.distributed.run --standalone --nproc-per-node 2 \\
+        -m workloads.training.train --output out/model
 Two machines, one worker per GPU on each (the same command on both; the output must be on shared storage):
     python -m torch.distributed.run --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d --rdzv-id pretrain \\
         --rdzv-endpoint first-machine:29400 -m workloads.training.train --output file:///mnt/shared/model
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def train(config: TrainConfig, workers: Workers) -> None:
-    """One whole run: data, training, evaluation, and on rank 0 the export. Raises ConfigError, FloatingPointError."""
+    """One whole run: data, training, evaluation, rank 0's export. Raises ConfigError, FloatingPointError."""
     started = time.perf_counter()
     folder = destination(config.output)  # refused now rather than after the training
     corpus = load_corpus(config.data, config.pattern, config.model.context)
@@ -86,7 +87,7 @@ def train(config: TrainConfig, workers: Workers) -> None:
         place = (config.seed, step, workers.rank, workers.world)
         rows = batch(corpus.training, context, config.batch, *place).to(device)  # (B / world, T + 1)
         loss = losses(parallel, rows, config).mean()
-        loss.backward()  # the workers' gradients are averaged here; equal shares make it the global batch's mean
+        loss.backward()  # averages over the workers; equal shares make it the global mean
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
@@ -145,7 +146,7 @@ def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear from 0 to the peak over the warm-up, then a cosine down to the final share; steps count from 1."""
+    """Linear from 0 to the peak over the warm-up, then a cosine to the final share; steps count from 1."""
     if step <= config.warmup:
         return config.learning_rate * step / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)  # 0 .. 1

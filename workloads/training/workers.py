@@ -33,18 +33,18 @@ class Workers:
         return cls(rank, local, int(environment.get("WORLD_SIZE", "1")))
 
     def device(self) -> torch.device:
-        """This worker's own GPU, or the CPU where there is none. Raises ConfigError with more workers than GPUs."""
+        """This worker's own GPU, or the CPU where there is none. Raises ConfigError for want of GPUs."""
         if not torch.cuda.is_available():
             return torch.device("cpu")
         if self.local >= torch.cuda.device_count():
             raise ConfigError(
                 f"LOCAL_RANK={self.local}: each worker needs a GPU of its own and this machine has "
-                f"{torch.cuda.device_count()}; start that many with --nproc-per-node, or hide them to use the CPU"
+                f"{torch.cuda.device_count()}; start that many by --nproc-per-node, or hide them all"
             )
         return torch.device("cuda", self.local)
 
     def join(self, device: torch.device) -> None:
-        """Meet the other workers. After five minutes without them it fails instead of waiting for the missing."""
+        """Meet the other workers. Waits five minutes for them, then fails."""
         if self.world > 1:
             if device.type == "cuda":
                 torch.cuda.set_device(device)

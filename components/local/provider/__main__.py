@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from concurrent import futures
 
 import grpc
@@ -19,6 +18,7 @@ UNLIMITED = [
     ("grpc.max_send_message_length", -1),
 ]
 WORKERS = 32
+GRACE_SECONDS = 15
 
 
 def main(arguments: list[str]) -> None:
@@ -34,15 +34,14 @@ def main(arguments: list[str]) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    # Ctrl-C reaches the engine, which asks us to cancel; dying at once would leave work half done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The engine ends its plugins by SIGINT; Ctrl-C on a terminal does not reach them.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
     print(port, flush=True)
     while not stopped.wait(0.5) and os.getppid() == parent:
         pass
-    provider.context.cancelled.set()
-    time.sleep(0.5)  # running operations see it and end what they started
-    server.stop(grace=15).wait()
+    provider.context.cancelled.set()  # running operations see it and end what they started
+    server.stop(grace=GRACE_SECONDS).wait()
 
 
 if __name__ == "__main__":

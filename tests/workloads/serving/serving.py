@@ -22,7 +22,7 @@ class Running:
     """One `python -m workloads.serving.server` on a free loopback port."""
 
     def __init__(self, uri: str, digest: str, more: Sequence[str], environment: dict[str, str]) -> None:
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         flags = ["--model-uri", uri, "--model-name", NAME, "--digest", digest, "--port", "0", *more]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "workloads.serving.server", *flags],

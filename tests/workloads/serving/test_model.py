@@ -1,4 +1,4 @@
-"""The decoder gives the numbers of an independent implementation. Tiny random weights; no claim about answers."""
+"""The decoder gives the numbers of an independent implementation: random weights, nothing about answers."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.workloads.serving.conftest import export
 from workloads.manifest import manifest_digest
@@ -37,28 +37,31 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
-def test_fp32_logits_equal_those_of_transformers_at_every_position(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_fp32_logits_equal_those_of_transformers_at_every_position(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
     source = export(tmp_path / "export", **changes)
     publish(str(source), "none", str(tmp_path / "artifact"))
     with torch.no_grad():
         expected = LlamaForCausalLM.from_pretrained(source)(TOKENS[None]).logits[0]
     assert expected.std() > 0.1, "the comparison needs logits that differ"
-    torch.testing.assert_close(decoder(tmp_path / "artifact").all_logits(TOKENS), expected, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        decoder(tmp_path / "artifact").all_logits(TOKENS), expected, atol=2e-5, rtol=1e-4
+    )
 
 
 def test_logits_do_not_depend_on_how_the_prompt_is_cut_into_passes(tiny_int8: dict[str, Any]) -> None:
     model = decoder(Path(tiny_int8["uri"].removeprefix("file://")))
     whole = model.forward(TOKENS, model.new_cache(len(TOKENS)))
     cache = model.new_cache(len(TOKENS))
-    for part in TOKENS.split([1, 4, 6, 1]):
-        cut = model.forward(part, cache)
-    torch.testing.assert_close(cut, whole, atol=0.05, rtol=0.02)  # bf16 activations, two kernels
+    cut = [model.forward(part, cache) for part in TOKENS.split([1, 4, 6, 1])]
+    torch.testing.assert_close(cut[-1], whole, atol=0.05, rtol=0.02)  # bf16 activations, two kernels
 
 
 def test_greedy_answer_of_scheme_none_equals_that_of_transformers(tiny: Path, tmp_path: Path) -> None:
     publish(str(tiny), "none", str(tmp_path / "artifact"))
     tokenizer = Tokenizer.from_file(str(tiny / "tokenizer.json"))
-    reference = LlamaForCausalLM.from_pretrained(tiny)
+    reference: Any = LlamaForCausalLM.from_pretrained(tiny)
     prompt = tokenizer.encode("def f(x):").ids
     made = reference.generate(torch.tensor([prompt]), max_new_tokens=48, do_sample=False)[0, len(prompt) :]
     generator = Generator(decoder(tmp_path / "artifact"), tokenizer)
@@ -83,9 +86,9 @@ def test_the_fast_int8_path_equals_the_plain_one_for_any_size_and_place_in_memor
 
 
 def test_int8_output_scores_pick_the_plain_winner_where_bf16_would_tie() -> None:
-    weight = torch.full((40, 64), 100, dtype=torch.int8)
+    weight = torch.full((30, 64), 100, dtype=torch.int8)
     weight[17, 0] = 101  # ahead by far less than bf16 can tell at this size
-    matrix = Int8Linear(weight, torch.ones(40))
+    matrix = Int8Linear(weight, torch.ones(30))
     x = torch.ones(64)
     assert matrix(x.to(torch.bfloat16)[None])[0].argmax() != 17, "bf16 alone should not see it"
     assert matrix.scores(x).argmax() == 17
@@ -117,7 +120,9 @@ def test_a_cache_that_is_full_refuses_another_token(tiny_int8: dict[str, Any]) -
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
     ],
 )
-def test_a_layout_this_decoder_does_not_compute_is_refused_by_name(change: dict[str, Any], words: str) -> None:
-    config = {"architectures": ["LlamaForCausalLM"], **change}
+def test_a_layout_this_decoder_does_not_compute_is_refused_by_name(
+    change: dict[str, Any], words: str
+) -> None:
+    config = {**LlamaConfig().to_dict(), "architectures": ["LlamaForCausalLM"], **change}
     with pytest.raises(UnsupportedModel, match=words):
         Architecture.from_hf(config)

@@ -1,4 +1,4 @@
-"""Runs of the training entry that the tests share: a tiny corpus, tiny sizes, and starting it as a user would."""
+"""Runs of the training entry that the tests share: a tiny corpus, tiny sizes, starting it as a user would."""
 
 import json
 import subprocess

@@ -42,7 +42,7 @@ def test_every_mistake_is_reported_at_once() -> None:
     text = str(error.value)
     for part in (
         "8 settings cannot be used",
-        "steps=0: must be at least 1; the default is 600",
+        "steps=0: must be at least 1; the default is 500",
         "batch=7: must be a positive multiple of the 2 workers",
         "try 6 or 8",
         "heads=3: width / heads must be an even whole number",

@@ -1,0 +1,46 @@
+# `make` lists the targets. Everything that is installed goes to .tools/ in this clone.
+PYTHON ?= python3
+toolkit := .tools/toolkit/bin/python
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview down outputs test lint lock fresh-check sabotage clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+up: ## set up what is missing, then deploy the local stack
+	@$(PYTHON) -m tools.setup
+	@./skerry up
+
+preview: ## show what `make up` would change
+	@./skerry preview
+
+down: ## remove the local stack
+	@./skerry down
+
+outputs: ## print the local stack's outputs as JSON
+	@./skerry outputs
+
+test: ## lint and all tests; ARGS="tests/unit -k name" for some
+	@$(PYTHON) -m tools.setup
+	@$(toolkit) -m tools.run_tests $(ARGS)
+
+lint: ## style, types, schema and locks
+	@$(PYTHON) -m tools.setup toolkit workloads
+	@$(toolkit) -m tools.lint
+
+lock: ## resolve the *.in files anew; UPGRADE=1 takes newer versions
+	@$(PYTHON) -m tools.setup toolkit
+	@$(toolkit) -m tools.lock $(if $(UPGRADE),--upgrade)
+
+fresh-check: ## the README's commands as a new user of a fresh clone; ARGS="--only nogo --quick"
+	@$(PYTHON) -m tools.fresh_check $(ARGS)
+
+sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some
+	@$(PYTHON) -m tools.setup
+	@$(toolkit) -m tools.sabotage $(if $(SINCE),--since $(SINCE)) $(if $(ONLY),--only $(ONLY))
+
+clean: ## remove .tools and .skerry, unless a stack is up
+	@$(PYTHON) -m tools.clean

