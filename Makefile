@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock fresh-check sabotage clean
+.PHONY: help up preview down outputs test lint lock fresh-check sabotage bench-local clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -41,6 +41,10 @@ fresh-check: ## the README's commands as a new user of a fresh clone; ARGS="--on
 sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some
 	@$(PYTHON) -m tools.setup
 	@$(toolkit) -m tools.sabotage $(if $(SINCE),--since $(SINCE)) $(if $(ONLY),--only $(ONLY))
+
+bench-local: ## time the local stack: up, up without changes, preview, down
+	@$(PYTHON) -m tools.setup
+	@$(toolkit) -m bench.local_stack
 
 clean: ## remove .tools and .skerry, unless a stack is up
 	@$(PYTHON) -m tools.clean

@@ -30,7 +30,12 @@ Stack = Annotated[
 def up(stack: Stack = "local") -> None:
     """Bring a stack to what its file declares."""
     stacks.recover(stack)
-    _exit(run_engine(stack, "up", "--yes", "--skip-preview", "--suppress-outputs"))
+    status = run_engine(stack, "up", "--yes", "--skip-preview", "--suppress-outputs")
+    if status == 0:
+        told = stacks.outputs(stack)
+        print(f"{told['endpoint']} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")
+        print("next: make outputs, ./skerry diagram, make down")
+    _exit(status)
 
 
 @app.command()

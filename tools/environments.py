@@ -65,8 +65,8 @@ WORKLOADS = Environment(
 
 
 def stamp(environment: Environment, root: Path = ROOT) -> str:
-    """What a complete environment was made from: its locks, the interpreter, where it stands."""
-    digest = hashlib.sha256(f"{platform.python_version()} {os.path.realpath(sys.executable)} {root}".encode())
+    """What a complete environment was made from: its locks."""
+    digest = hashlib.sha256()
     for step in environment.steps:
         path = root / step.lock
         if not path.exists():
@@ -82,7 +82,7 @@ def complete(environment: Environment, root: Path = ROOT, made: Path = MADE) -> 
         written = (home / "complete").read_text()
     except OSError:
         return False
-    return written == stamp(environment, root) and (home / "bin/python").exists()
+    return written == stamp(environment, root) and usable(home)
 
 
 def ensure(environment: Environment, root: Path = ROOT, made: Path = MADE) -> None:
@@ -93,7 +93,7 @@ def ensure(environment: Environment, root: Path = ROOT, made: Path = MADE) -> No
     wanted = stamp(environment, root)
     (home / "complete").unlink(missing_ok=True)
     made.mkdir(parents=True, exist_ok=True)
-    if not usable(home, root):
+    if not usable(home):
         shutil.rmtree(home, ignore_errors=True)
         made_venv = run([sys.executable, "-m", "venv", str(home)], f"{home.name}: virtual environment", 5)
         if made_venv.returncode:
@@ -101,7 +101,7 @@ def ensure(environment: Environment, root: Path = ROOT, made: Path = MADE) -> No
                 f"no virtual environment could be made:\n{tail(made_venv.stdout)}",
                 "apt-get install python3-venv",
             )
-        (home / "made-by").write_text(interpreter(root))
+        (home / "made-by").write_text(interpreter(home))
     for step in environment.steps:
         install(home, root, step)
     partial = home / "complete.partial"
@@ -109,15 +109,18 @@ def ensure(environment: Environment, root: Path = ROOT, made: Path = MADE) -> No
     partial.replace(home / "complete")
 
 
-def interpreter(root: Path) -> str:
-    """What a virtual environment is bound to: where it stands and whose Python it links to."""
-    return f"{platform.python_version()} {os.path.realpath(sys.executable)} {root}"
+def interpreter(home: Path) -> str:
+    """What a virtual environment is bound to: where it stands, and the Python that it links to."""
+    return f"{os.path.realpath(home)} {os.path.realpath(home / 'bin/python')}"
 
 
-def usable(home: Path, root: Path) -> bool:
-    """An environment that was begun earlier by the same interpreter in the same place."""
-    made_by = home / "made-by"
-    return made_by.exists() and made_by.read_text() == interpreter(root) and (home / "bin/pip").exists()
+def usable(home: Path) -> bool:
+    """An environment that stands where it was made and whose Python is still there, whoever calls us."""
+    try:
+        made_by = (home / "made-by").read_text()
+    except OSError:
+        return False
+    return made_by == interpreter(home) and (home / "bin/python").exists()
 
 
 def install(home: Path, root: Path, step: Step) -> None:

@@ -106,7 +106,7 @@ def path_with_go(wanted: bool) -> str:
             "fresh-check: no Go on PATH for the run with Go\n  remedy: install it, or --only nogo"
         )
     real = Path(go).resolve()
-    closed = [folder for folder in [real, *real.parents] if not folder.stat().st_mode & 0o005]
+    closed = [folder for folder in [real, *real.parents] if (folder.stat().st_mode & 0o005) != 0o005]
     if closed and os.getuid() == 0:
         raise SystemExit(
             f"fresh-check: {closed[-1]} is closed to other users, so a newcomer cannot run {real}\n"
@@ -125,9 +125,8 @@ def check(variant: str, steps: tuple[tuple[str, ...], ...]) -> list[str]:
 
         def run(*words: str, cwd: Path = clone, quiet: bool = False) -> subprocess.CompletedProcess[str]:
             pipe = subprocess.PIPE if quiet else None
-            return subprocess.run(
-                [*as_user, *words], cwd=cwd, env=env, stdout=pipe, stdin=subprocess.DEVNULL, text=True
-            )
+            words_as_user, null = [*as_user, *words], subprocess.DEVNULL
+            return subprocess.run(words_as_user, cwd=cwd, env=env, stdout=pipe, stdin=null, text=True)
 
         head = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -138,9 +137,8 @@ def check(variant: str, steps: tuple[tuple[str, ...], ...]) -> list[str]:
         if run("git", "clone", "--quiet", str(bundle), str(clone), cwd=home).returncode:
             return [f"{variant}: the clone failed"]
         bundle.unlink()
-        say(
-            f"{variant}: {head.stdout.strip()[:12]} cloned, PATH={path}, carried {', '.join(carried) or 'nothing'}"
-        )
+        say(f"{variant}: {head.stdout.strip()[:12]} cloned, PATH={path}")
+        say(f"{variant}: carried from this environment: {', '.join(carried) or 'nothing'}")
         faults: list[str] = []
         for step in steps:
             began = time.monotonic()

@@ -60,11 +60,19 @@ def set_up(parts):
     """Check the machine, then install what is missing. torch is fetched while the engine is built."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from tools.paths import MADE
     from tools.problem import Problem
     from tools.progress import say
 
-    if not missing(parts):
+    absent = missing(parts)
+    if not absent:
         return
+    if MADE.is_symlink():
+        # A copy of the tree, made by a test, that borrows what was installed for the original.
+        owner = MADE.resolve().parent
+        raise Problem(
+            f"{', '.join(absent)} is not set up in the borrowed {MADE.resolve()}", f"make up in {owner}"
+        )
     failed = [finding for finding in prerequisites.required(tuple(parts)) if not finding.ok]
     if failed:
         what = "this machine lacks something:\n" + "\n".join(finding.line() for finding in failed)

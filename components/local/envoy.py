@@ -1,26 +1,31 @@
 """Envoy's configuration as plain data. Pure: the callers write it to files that Envoy watches.
 
-A region's Envoy chooses the service by the `model` in the request's body and spreads over replicas; the global
-one spreads over regions and fails over. Listeners and clusters come from watched files, so neither a new replica
-nor a new dial restarts a proxy or cuts an answer.
+A region's Envoy chooses the service by the `model` in the request's body and spreads over replicas; the
+global one spreads over regions and fails over. Listeners and clusters come from watched files, so neither a
+new replica nor a new dial restarts a proxy or cuts an answer.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from components.local.envoy_routes import (
+    METADATA,
+    NO_MODEL,
+    NOT_JSON,
+    TYPE,
+    Json,
+    region_routes,
+    regions_routes,
+)
 from components.settings import EndpointSettings
-
-Json = dict[str, Any]
 
 LOOPBACK = "127.0.0.1"
 REGIONS_CLUSTER = "regions"
-METADATA = "skerry.request"
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 10_000
-NOT_JSON, NO_MODEL = "(not json)", "(no model)"  # no service can be called so
+CONNECTIONS_MONITOR = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 READY_PATH = "/v2/health/ready"
 HEALTH_PATH = "/healthz"
 PROXY_ERROR = {
@@ -29,11 +34,10 @@ PROXY_ERROR = {
     "param": None,
     "code": None,
 }
-TYPE = "type.googleapis.com/envoy"
 
 
 def bootstrap(node: str, listeners: str, clusters: str, admin_socket: str) -> Json:
-    """What Envoy starts with: two files to watch, and an administration socket that only the owner can open."""
+    """What Envoy starts with: two files to watch, and an administration socket that only the owner opens."""
 
     def watched(path: str) -> Json:
         return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
@@ -50,7 +54,7 @@ def bootstrap(node: str, listeners: str, clusters: str, admin_socket: str) -> Js
                 {
                     "name": "envoy.resource_monitors.global_downstream_max_connections",
                     "typed_config": {
-                        "@type": f"{TYPE}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "@type": f"{TYPE}.{CONNECTIONS_MONITOR}",
                         "max_active_downstream_connections": MAX_CONNECTIONS,
                     },
                 }
@@ -59,9 +63,7 @@ def bootstrap(node: str, listeners: str, clusters: str, admin_socket: str) -> Js
     }
 
 
-def region_listener(
-    port: int, services: Mapping[str, str], endpoint: EndpointSettings
-) -> Json:
+def region_listener(port: int, services: Mapping[str, str], endpoint: EndpointSettings) -> Json:
     """Listener of a region.
 
     Args:
@@ -69,48 +71,6 @@ def region_listener(
         services: model name -> cluster.
         endpoint: time-outs.
     """
-    by_model = [
-        {
-            "match": {"prefix": "/v1/", "dynamic_metadata": [_metadata_is(model)]},
-            "route": _to_cluster(cluster, endpoint),
-        }
-        for model, cluster in services.items()
-    ]
-    by_path = [
-        {
-            "match": {"path": f"/v1/models/{model}"},
-            "route": _to_cluster(cluster, endpoint),
-        }
-        for model, cluster in services.items()
-    ]
-    listing = {
-        "object": "list",
-        "data": [
-            {"id": model, "object": "model", "owned_by": "skerry"} for model in services
-        ],
-    }
-    names = ", ".join(services) or "none"
-    routes = [
-        *by_path,
-        {"match": {"path": "/v1/models"}, **_answer(200, listing)},
-        {
-            "match": {"prefix": "/v1/", "dynamic_metadata": [_metadata_is(NOT_JSON)]},
-            **_refusal(400, "The body is not valid JSON. Send a JSON object.", None),
-        },
-        {
-            "match": {"prefix": "/v1/", "dynamic_metadata": [_metadata_is(NO_MODEL)]},
-            **_refusal(400, f"`model` is missing. Name one of: {names}.", "model"),
-        },
-        *by_model,
-        {
-            "match": {"prefix": "/v1/"},
-            **_refusal(404, f"No such model. This endpoint serves: {names}.", "model"),
-        },
-        {
-            "match": {"prefix": "/"},
-            **_refusal(404, "No such path. Try /v1/models.", None),
-        },
-    ]
     healthy = {cluster: {"value": 1} for cluster in services.values()}
     filters = [
         {
@@ -144,11 +104,11 @@ def region_listener(
             },
         },
     ]
-    return _listener(port, filters, routes, endpoint)
+    return _listener(port, filters, region_routes(services, endpoint), endpoint)
 
 
 def global_listener(port: int, endpoint: EndpointSettings) -> Json:
-    """Listener of the global load balancer: everything goes to a region, and on to another if that one fails."""
+    """Listener of the global load balancer: everything goes to a region, or to another if that fails."""
     health = {
         "name": "health",
         "typed_config": {
@@ -158,15 +118,10 @@ def global_listener(port: int, endpoint: EndpointSettings) -> Json:
             "cluster_min_healthy_percentages": {REGIONS_CLUSTER: {"value": 1}},
         },
     }
-    routes = [
-        {"match": {"prefix": "/"}, "route": _to_cluster(REGIONS_CLUSTER, endpoint)}
-    ]
-    return _listener(port, [health], routes, endpoint)
+    return _listener(port, [health], regions_routes(REGIONS_CLUSTER, endpoint), endpoint)
 
 
-def service_cluster(
-    name: str, ports: Sequence[int], endpoint: EndpointSettings
-) -> Json:
+def service_cluster(name: str, ports: Sequence[int], endpoint: EndpointSettings) -> Json:
     """Cluster of one service's replicas."""
     members = [{"lb_endpoints": [_endpoint(port) for port in ports]}]
     return {
@@ -182,9 +137,7 @@ def service_cluster(
     }
 
 
-def regions_cluster(
-    ports: Mapping[str, int], share: Mapping[str, float], endpoint: EndpointSettings
-) -> Json:
+def regions_cluster(ports: Mapping[str, int], share: Mapping[str, float], endpoint: EndpointSettings) -> Json:
     """Cluster of the regional endpoints: shares as locality weights; a region with share 0 comes second.
 
     Args:
@@ -211,9 +164,7 @@ def discovery(kind: str, resources: Sequence[Json]) -> str:
     return json.dumps({"resources": typed}, indent=1, sort_keys=True) + "\n"
 
 
-def _listener(
-    port: int, filters: list[Json], routes: list[Json], endpoint: EndpointSettings
-) -> Json:
+def _listener(port: int, filters: list[Json], routes: list[Json], endpoint: EndpointSettings) -> Json:
     manager = {
         "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "http",
@@ -223,12 +174,8 @@ def _listener(
         "local_reply_config": {
             "mappers": [
                 {
-                    # The proxy's own failures speak the protocol too: nobody healthy, no connection, out of time.
-                    "filter": {
-                        "response_flag_filter": {
-                            "flags": ["UH", "UF", "URX", "UT", "UC"]
-                        }
-                    },
+                    # The proxy's own failures speak the protocol: nobody healthy, no connection, out of time.
+                    "filter": {"response_flag_filter": {"flags": ["UH", "UF", "URX", "UT", "UC"]}},
                     "body_format_override": {"json_format": {"error": PROXY_ERROR}},
                 }
             ]
@@ -237,9 +184,7 @@ def _listener(
             *filters,
             {
                 "name": "router",
-                "typed_config": {
-                    "@type": f"{TYPE}.extensions.filters.http.router.v3.Router"
-                },
+                "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"},
             },
         ],
         "route_config": {
@@ -255,32 +200,7 @@ def _listener(
     }
 
 
-def _to_cluster(cluster: str, endpoint: EndpointSettings) -> Json:
-    return {
-        "cluster": cluster,
-        "timeout": f"{endpoint.request_timeout_seconds}s",
-        "idle_timeout": f"{endpoint.idle_timeout_seconds}s",
-        "retry_policy": {
-            # Only failures before an answer began, and only elsewhere: a broken stream is never begun again.
-            "retry_on": "connect-failure,refused-stream,reset-before-request,gateway-error",
-            "num_retries": 2,
-            "retry_host_predicate": [
-                {
-                    "name": "previous_hosts",
-                    "typed_config": {
-                        "@type": f"{TYPE}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                    },
-                }
-            ],
-            "host_selection_retry_max_attempts": 5,
-            "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
-        },
-    }
-
-
-def _cluster(
-    name: str, members: list[Json], health_path: str, endpoint: EndpointSettings
-) -> Json:
+def _cluster(name: str, members: list[Json], health_path: str, endpoint: EndpointSettings) -> Json:
     health = endpoint.health
     return {
         "name": name,
@@ -303,43 +223,8 @@ def _cluster(
 
 
 def _endpoint(port: int) -> Json:
-    return {
-        "endpoint": {
-            "address": {"socket_address": {"address": LOOPBACK, "port_value": port}}
-        }
-    }
-
-
-def _metadata_is(value: str) -> Json:
-    return {
-        "filter": METADATA,
-        "path": [{"key": "model"}],
-        "value": {"string_match": {"exact": value}},
-    }
+    return {"endpoint": {"address": {"socket_address": {"address": LOOPBACK, "port_value": port}}}}
 
 
 def _metadata_value(value: str) -> Json:
     return {"metadata_namespace": METADATA, "key": "model", "value": value}
-
-
-def _answer(status: int, body: Json) -> Json:
-    content_type = {"header": {"key": "content-type", "value": "application/json"}}
-    return {
-        "direct_response": {
-            "status": status,
-            "body": {"inline_string": json.dumps(body)},
-        },
-        "response_headers_to_add": [
-            {**content_type, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        ],
-    }
-
-
-def _refusal(status: int, message: str, parameter: str | None) -> Json:
-    error = {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": parameter,
-        "code": None,
-    }
-    return _answer(status, {"error": error})

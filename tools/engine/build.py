@@ -65,10 +65,9 @@ def compile_engine(go: str, version: str, cache: Path, place: Place) -> None:
             "reach a Go module proxy (GOPROXY), free 4 GB of disk, and run the same command again",
         )
     told = subprocess.run([str(place.bin / "pulumi"), "version"], capture_output=True, text=True)
-    if told.stdout.strip() != version:
-        raise NotServed(
-            f"the engine built says {told.stdout.strip() or told.stderr!r}, not {version}", "report this"
-        )
+    said = (told.stdout or told.stderr).strip()
+    if said != version:
+        raise NotServed(f"the engine built says {said}, not {version}", "report this")
     say(f"engine: built in {time.monotonic() - began:.0f} s")
 
 

@@ -10,7 +10,7 @@ Shapes: T tokens of this call, S positions so far, H heads, K key/value heads, D
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from workloads.serving.architecture import Architecture
 from workloads.serving.linear import Int8Linear, Linear, PlainLinear
@@ -87,13 +87,13 @@ class Decoder:
                 layer, index, self._normed(x, layer.attention_norm), rotation, mask, cache, end
             )
             inner = self._normed(x, layer.mlp_norm)
-            x = x + layer.down(F.silu(layer.gate(inner)) * layer.up(inner))
+            x = x + layer.down(functional.silu(layer.gate(inner)) * layer.up(inner))
         cache.filled = end
         eps = self.architecture.rms_norm_eps
-        return F.rms_norm(x, self._norm.shape, self._norm, eps)
+        return functional.rms_norm(x, self._norm.shape, self._norm, eps)
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, weight.shape, weight, self.architecture.rms_norm_eps).to(self.dtype)
+        return functional.rms_norm(x, weight.shape, weight, self.architecture.rms_norm_eps).to(self.dtype)
 
     def _attend(
         self,
@@ -112,7 +112,7 @@ class Decoder:
             layer.k(x).view(count, a.kv_heads, a.head_dim), rotation
         ).transpose(0, 1)
         values[:, end - count : end] = layer.v(x).view(count, a.kv_heads, a.head_dim).transpose(0, 1)
-        mixed = F.scaled_dot_product_attention(
+        mixed = functional.scaled_dot_product_attention(
             q.transpose(0, 1)[None],
             keys[None, :, :end],
             values[None, :, :end],

@@ -56,7 +56,7 @@ class TrainConfig:
         for name in ("learning_rate", "clip"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
         require("seed", self.seed >= 0, "0 or more")
-        require("warmup", 0 <= self.warmup, "0 (none) or more")
+        require("warmup", self.warmup >= 0, "0 (none) or more")
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")
         require("weight_decay", 0 <= self.weight_decay < inf, "0 or more and finite")
         require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from workloads.training.tokens import VOCABULARY
 
@@ -80,7 +80,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -95,13 +95,15 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-        B, T, C = x.shape
-        q = self.q_proj(x).view(B, T, -1, self.head_size).transpose(1, 2)  # (B, H, T, D)
-        k = self.k_proj(x).view(B, T, -1, self.head_size).transpose(1, 2)  # (B, K, T, D)
-        v = self.v_proj(x).view(B, T, -1, self.head_size).transpose(1, 2)  # (B, K, T, D)
+        batch, time, width = x.shape  # B, T, C
+        q = self.q_proj(x).view(batch, time, -1, self.head_size).transpose(1, 2)  # (B, H, T, D)
+        k = self.k_proj(x).view(batch, time, -1, self.head_size).transpose(1, 2)  # (B, K, T, D)
+        v = self.v_proj(x).view(batch, time, -1, self.head_size).transpose(1, 2)  # (B, K, T, D)
         q, k = rotate(q, cosines, sines).to(v.dtype), rotate(k, cosines, sines).to(v.dtype)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.grouped)  # (B, H, T, D)
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, C))
+        y = functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, enable_gqa=self.grouped
+        )  # (B, H, T, D)
+        return self.o_proj(y.transpose(1, 2).reshape(batch, time, width))
 
 
 class FeedForward(nn.Module):
@@ -112,7 +114,7 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.hidden, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Layer(nn.Module):
@@ -157,13 +159,15 @@ class LanguageModel(nn.Module):
         The loss is in nats, float32, shape (B, T). T must not exceed the configured context.
         """
         x = self.embed_tokens(tokens)  # (B, T, C)
-        T = tokens.shape[1]
+        time = tokens.shape[1]  # T
         for layer in self.layers:
-            x = layer(x, self.cosines[:T], self.sines[:T])
+            x = layer(x, self.cosines[:time], self.sines[:time])
         logits = self.lm_head(self.norm(x))  # (B, T, V)
         if targets is None:
             return logits
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")  # (B * T)
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), reduction="none"
+        )  # (B * T)
         return losses.view_as(targets)
 
     def parameter_count(self) -> int:

@@ -134,8 +134,8 @@ def test_a_client_that_leaves_a_whole_answer_stops_its_generation(
     serve: Serve, tiny_int8: dict[str, Any]
 ) -> None:
     server = serve(tiny_int8).wait_ready()
+    body = {"model": NAME, "prompt": "x", "max_tokens": LONG}
     with pytest.raises(httpx.ReadTimeout):
-        body = {"model": NAME, "prompt": "x", "max_tokens": LONG}
         httpx.post(server.client.base_url.join("/v1/completions"), json=body, timeout=0.5)
     until(lambda: server.metric("skerry_cancelled_requests_total") == 1)
     until(lambda: server.metric("skerry_requests_running") == 0)

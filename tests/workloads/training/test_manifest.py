@@ -102,15 +102,20 @@ def test_publishing_replaces_the_folder_that_was_there(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
 
 
+def publish_and_raise(destination: Path, error: type[BaseException]) -> None:
+    with publish_atomically(destination) as partial:
+        (partial / "lost").write_text("")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_earlier_folder_and_nothing_else(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     with publish_atomically(tmp_path / "model") as partial:
         (partial / "kept").write_text("")
-    with pytest.raises(error), publish_atomically(tmp_path / "model") as partial:
-        (partial / "lost").write_text("")
-        raise error
+    with pytest.raises(error):
+        publish_and_raise(tmp_path / "model", error)
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["model", "model/kept"]
 
 

@@ -1,0 +1,113 @@
+"""The count of `make test` hides nothing: what was not really run fails the run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.paths import ROOT
+from tools.run_tests import Tally, judge, modules_with_tests, run_suite, suites, summary
+
+PASSES = "def test_it_holds():\n    assert True\n"
+
+
+def tally_of(root: Path, files: dict[str, str], *arguments: str) -> Tally:
+    """What running these files under tests/ counts to."""
+    for name, text in files.items():
+        (root / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "tests" / name).write_text(text)
+    (root / "pytest.ini").write_text("[pytest]\n")
+    tally = Tally()
+    run_suite("small", Path(sys.executable), [*arguments, "tests"], root, root / "reports", tally)
+    return tally
+
+
+def faults(root: Path, files: dict[str, str], *arguments: str) -> list[str]:
+    return judge(tally_of(root, files, *arguments), modules_with_tests(root))
+
+
+def test_a_run_in_which_everything_passes_has_no_fault_and_ends_with_the_plain_line(tmp_path: Path) -> None:
+    tally = tally_of(tmp_path, {"test_a.py": PASSES, "deep/b_test.py": PASSES})
+    assert judge(tally, modules_with_tests(tmp_path)) == []
+    assert summary(tally).splitlines() == [
+        "collected 2, passed 2, skipped 0, xfailed 0, deselected 0, rerun 0",
+        "2 passed, 0 failed",
+    ]
+    assert (tmp_path / "reports/small.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("def test_x(): assert False\n", "1 failed"),
+        ("import pytest\n@pytest.fixture\ndef f(): raise OSError\ndef test_x(f): pass\n", "1 failed"),
+        (
+            "import pytest\n@pytest.fixture\ndef f():\n  yield\n  raise OSError\ndef test_x(f): pass\n",
+            "1 failed",
+        ),
+        ("import pytest\n@pytest.mark.skip\ndef test_x(): pass\n", "1 skipped"),
+        ("import pytest\npytest.skip('no', allow_module_level=True)\n", "1 skipped"),
+        ("import pytest\n@pytest.mark.xfail\ndef test_x(): assert False\n", "1 xfailed"),
+        ("import pytest\n@pytest.mark.xfail\ndef test_x(): assert True\n", "1 xpassed"),
+        ("import nothing_of_the_kind\ndef test_x(): pass\n", "tests/test_b.py cannot be collected"),
+        (
+            "import os\ndef test_x(): os._exit(0)\n",
+            "pytest in the small environment ended with 0 and no counts",
+        ),
+    ],
+)
+def test_what_is_not_a_pass_fails_the_run(tmp_path: Path, text: str, fault: str) -> None:
+    assert fault in faults(tmp_path, {"test_a.py": PASSES, "test_b.py": text})
+
+
+def test_a_deselected_test_fails_the_run(tmp_path: Path) -> None:
+    both = {"test_a.py": PASSES + "def test_other():\n    pass\n"}
+    assert "1 deselected" in faults(tmp_path, both, "-k", "other")
+
+
+def test_a_run_that_stops_early_counts_what_did_not_run(tmp_path: Path) -> None:
+    found = faults(tmp_path, {"test_a.py": "def test_x(): assert False\n", "test_b.py": PASSES}, "-x")
+    assert "1 failed" in found and "1 not run" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("helpers.py", PASSES),
+        ("test_empty.py", ""),
+        ("checks.py", "class TestIt:\n    async def test_x(self): pass\n"),
+    ],
+)
+def test_a_module_whose_tests_pytest_never_sees_fails_the_run(tmp_path: Path, name: str, text: str) -> None:
+    found = faults(tmp_path, {"test_a.py": PASSES, name: text})
+    assert found == [f"tests/{name} holds no test that was collected"]
+
+
+def test_a_run_without_any_test_fails() -> None:
+    assert judge(Tally(), set()) == ["no test was collected"]
+
+
+def test_code_that_only_stands_in_a_string_is_not_taken_for_a_test(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/helper.py").write_text(f"TEXT = '''\n{PASSES}'''\n")
+    assert modules_with_tests(tmp_path) == set()
+
+
+def test_the_tests_of_the_workloads_run_in_their_own_environment_and_only_there() -> None:
+    everything = {name: words for name, _, words in suites([])}
+    assert everything["toolkit"] == ["tests", "--ignore=tests/workloads"]
+    assert everything["workloads"] == ["tests/workloads"]
+    assert [name for name, _, _ in suites(["tests/workloads/training", "-x"])] == ["workloads"]
+    assert [name for name, _, _ in suites(["tests/unit/tools"])] == ["toolkit"]
+
+
+def test_a_subset_says_that_it_is_one() -> None:
+    command = [sys.executable, "-m", "tools.run_tests", "tests/unit/tools/test_lock.py", "-k", "gone"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "a subset (tests/unit/tools/test_lock.py -k gone)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"

@@ -1,0 +1,117 @@
+"""`make sabotage` believes only a test that was green and turned red by the breakage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.sabotage import Breakage, changed_since, choose, files_of, read, sabotage
+
+CODE = "LIMIT = 3\n\n\ndef double(x):\n    return x * 2\n"
+TESTS = """
+from code_under_test import double
+
+
+def test_it_doubles():
+    assert double(4) == 8
+
+
+def test_it_says_nothing():
+    pass
+
+
+def test_it_is_red_already():
+    assert double(1) == 3
+"""
+GOOD = Breakage("good", "code_under_test.py", "x * 2", "x * 3", "test_it.py::test_it_doubles")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository of two files, with an environment to run its tests in."""
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "code_under_test.py").write_text(CODE)
+    (root / "test_it.py").write_text(TESTS)
+    (root / ".gitignore").write_text(".tools\nignored.txt\n")
+    (root / "ignored.txt").write_text("x")
+    made = root / ".tools"
+    (made / "toolkit/bin").mkdir(parents=True)
+    python = made / "toolkit/bin/python"
+    python.write_text(f'#!/bin/sh\necho run >> "{tmp_path}/runs"\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *words], cwd=root, check=True)
+    return root
+
+
+def runs(tree: Path) -> int:
+    file = tree.parent / "runs"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def test_a_breakage_that_its_test_notices_passes_and_leaves_the_tree_alone(tree: Path) -> None:
+    assert sabotage(tree, tree / ".tools", [GOOD]) == []
+    assert (tree / "code_under_test.py").read_text() == CODE
+    assert runs(tree) == 2, "once unbroken, once broken"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test": "test_it.py::test_it_says_nothing"}, "SURVIVED"),
+        ({"find": "not there"}, "find occurs 0 times"),
+        ({"find": "x"}, "find occurs 2 times"),
+        ({"file": "nowhere.py"}, "nowhere.py does not exist"),
+        ({"test": "test_it.py::test_it_is_red_already"}, "is not green on the unbroken tree"),
+        ({"test": "test_it.py::test_that_nobody_wrote"}, "is not green on the unbroken tree"),
+    ],
+)
+def test_what_shows_nothing_fails_the_run(
+    tree: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str], words: str
+) -> None:
+    row = Breakage(**{**GOOD.__dict__, **change})
+    assert sabotage(tree, tree / ".tools", [row]) == ["good"]
+    assert words in capsys.readouterr().out
+
+
+def test_what_passed_is_remembered_until_the_tree_changes(tree: Path) -> None:
+    sabotage(tree, tree / ".tools", [GOOD])
+    before = runs(tree)
+    assert sabotage(tree, tree / ".tools", [GOOD]) == []
+    assert runs(tree) == before
+    (tree / "code_under_test.py").write_text(CODE + "OTHER = 1\n")
+    assert sabotage(tree, tree / ".tools", [GOOD]) == []
+    assert runs(tree) == before + 2
+
+
+def test_since_takes_only_breakages_whose_file_or_test_changed(tree: Path) -> None:
+    other = Breakage("other", "new.py", "a", "b", "test_other.py::test_x")
+    assert choose([GOOD, other], None, changed_since(tree, "HEAD")) == []
+    (tree / "test_it.py").write_text(TESTS + "\n")
+    assert choose([GOOD, other], None, changed_since(tree, "HEAD")) == [GOOD]
+    (tree / "new.py").write_text("a")
+    assert choose([GOOD, other], None, changed_since(tree, "HEAD")) == [GOOD, other]
+    assert choose([GOOD, other], "other", None) == [other]
+
+
+def test_a_list_with_a_mistake_is_refused_with_its_words(tmp_path: Path) -> None:
+    row = '[[breakage]]\nname="a"\nfile="f"\nfind="x"\nreplace="y"\ntest="t"\n'
+    file = tmp_path / "sabotage.toml"
+    for text, words in (
+        (row + row, "listed twice"),
+        (row + 'env="cellar"\n', "must be one of toolkit, workloads"),
+        (row.replace('"y"', '"x"'), "nothing would break"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SystemExit, match=words):
+            read(file)
+
+
+def test_ignored_files_are_not_copied_and_new_ones_are(tree: Path) -> None:
+    (tree / "new.py").write_text("")
+    assert files_of(tree) == [".gitignore", "code_under_test.py", "new.py", "test_it.py"]
