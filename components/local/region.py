@@ -62,14 +62,14 @@ class LocalRegion(pulumi.ComponentResource):
         self._endpoint = args["endpoint"]
         self._services: dict[str, LocalInferenceService] = {}
         self._held: dict[str, pulumi.Output[str]] = {}
-        self.register_outputs(
-            {"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold}
-        )
+        self.register_outputs({"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold})
 
     def pool(self, pool: PoolSettings) -> None:
         self.pools[pool.name] = LocalNodePool(
             f"{self.name}-{pool.name}",
             {
+                "region": self.name,
+                "pool": pool.name,
                 "max_nodes": pool.max_nodes,
                 "threads_per_node": self._target.threads_per_node,
             },
@@ -86,9 +86,7 @@ class LocalRegion(pulumi.ComponentResource):
                 "threads": pool.threads,
                 "steps": run.steps,
                 "seed": run.seed,
-                "output_parent": pulumi.Output.concat(
-                    self.tiers.warm, "/training/", run.name
-                ),
+                "output_parent": pulumi.Output.concat(self.tiers.warm, "/training/", run.name),
             },
             self._child(),
         )
@@ -121,38 +119,27 @@ class LocalRegion(pulumi.ComponentResource):
                 "digest": version.digest,
                 "replicas": service.replicas,
                 "threads": pool.threads,
-                "port": service_port(
-                    self._target.port, self._index, len(self._services)
-                ),
+                "port": service_port(self._target.port, self._index, len(self._services)),
                 "drain_seconds": self._endpoint.drain_seconds,
             },
             self._child(),
         )
         self._services[service.name] = made
         ports = json.dumps(made.ports)
-        return Service(
-            service.name, service.replicas, made.replicas.running.apply(lambda _: ports)
-        )
+        return Service(service.name, service.replicas, made.replicas.running.apply(lambda _: ports))
 
-    def expose(
-        self, services: Sequence[Service], endpoint: EndpointSettings
-    ) -> RegionEndpoint:
+    def expose(self, services: Sequence[Service], endpoint: EndpointSettings) -> RegionEndpoint:
         port = region_port(self._target.port, self._index)
         made = LocalRegionEndpoint(
             f"{self.name}-endpoint",
             {
                 "region": self.name,
                 "port": port,
-                "services": {
-                    service.name: self._services[service.name].ports
-                    for service in services
-                },
+                "services": {service.name: self._services[service.name].ports for service in services},
             },
             endpoint,
             # Its health is the health of the replicas, so it is ready only after them.
-            self._child(
-                depends_on=[self._services[service.name] for service in services]
-            ),
+            self._child(depends_on=[self._services[service.name] for service in services]),
         )
         handle = json.dumps({"port": port})
         return RegionEndpoint(made.url, HEALTH_PATH, made.url.apply(lambda _: handle))

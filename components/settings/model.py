@@ -40,6 +40,7 @@ class StackSettings(Frozen):
     ] = Field(
         default={},
         max_length=64,
+        json_schema_extra={"additionalProperties": False},  # a key of another form is refused in editors too
         description="Labels (tags) on everything that can carry them, by Google's rule, which holds on every cloud.",
     )
     target: TargetSettings = Field(

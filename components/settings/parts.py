@@ -1,4 +1,4 @@
-"""What of a stack file can be read on its own, so that rules over several parts run although another part is wrong."""
+"""What of a stack file can be read on its own, so that rules over several parts run though another is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.settings.base import Frozen
 from components.settings.items import (
+    Layer,
     ModelSettings,
     PoolSettings,
     RegionSettings,
@@ -35,12 +36,32 @@ class Parts:
 
     def names(self, key: str) -> list[str]:
         """Names in a list, also of entries that are wrong elsewhere: a reference to them is no mistake."""
+        return [name for _, name in self.places(key)]
+
+    def places(self, key: str) -> list[tuple[int, str]]:
+        """The same names, each with the index of its entry."""
         return [
-            name
-            for entry in _entries(self.raw, key)
-            if isinstance(entry, Mapping)
-            and isinstance(name := cast(Any, entry).get("name"), str)
+            (index, name)
+            for index, entry in enumerate(_entries(self.raw, key))
+            if isinstance(entry, Mapping) and isinstance(name := cast(Any, entry).get("name"), str)
         ]
+
+    def all_named(self, key: str) -> bool:
+        """Whether these are all names: one that is missing has a mistake of its own, and none follows."""
+        entries = self.raw.get(key, [])
+        return isinstance(entries, list) and len(self.names(key)) == len(cast(list[Any], entries))
+
+    def layers(self) -> frozenset[str] | None:
+        """The stack's layers; None where they are wrong."""
+        known = [layer.value for layer in Layer]
+        given = self.raw.get("layers", known)
+        if (
+            not isinstance(given, list)
+            or not given
+            or any(layer not in known for layer in cast(list[Any], given))
+        ):
+            return None
+        return frozenset(cast(list[str], given))
 
 
 def parts_of(raw: Mapping[str, Any]) -> Parts:

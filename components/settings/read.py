@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pulumi
+from pulumi.runtime import config as runtime_config
 
 from components.settings.load import load_stack_settings
 from components.settings.mistakes import SettingsError
 from components.settings.model import StackSettings
 
+NAMESPACE = "skerry"
 KEY = "stack"
 
 
@@ -18,13 +22,30 @@ def read_stack_settings() -> StackSettings:
         pulumi.RunError: with every mistake; the engine prints only that text.
     """
     file = f"stacks/Pulumi.{pulumi.get_stack()}.yaml"
-    config = pulumi.Config().get_object(KEY)
+    if others := _other_keys():
+        raise pulumi.RunError(
+            f"{file}: there is no such key: {', '.join(others)}. All settings stand under `skerry:{KEY}`; only a "
+            "secret has a key of its own (`pulumi config set --secret`). Move it there, or remove it."
+        )
+    try:
+        config: object = cast(object, pulumi.Config(NAMESPACE).get_object(KEY))
+    except pulumi.ConfigTypeError:  # text that is no JSON
+        config = None
     if not isinstance(config, dict):
         raise pulumi.RunError(
             f"{file}: `config:` has no mapping `skerry:{KEY}`. Write the stack's settings there; "
             "stacks/Pulumi.local.yaml is an example and stacks/README.md explains the keys."
         )
     try:
-        return load_stack_settings(config)
+        return load_stack_settings(cast(dict[str, object], config))
     except SettingsError as error:
         raise pulumi.RunError(f"{file}: {error}") from None
+
+
+def _other_keys() -> list[str]:
+    """Plain keys of our namespace beside the one that is read: a misspelt one would be lost in silence."""
+    given: dict[str, Any] = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    ours = {
+        key for key in given if key.startswith(f"{NAMESPACE}:") and not runtime_config.is_config_secret(key)
+    }
+    return sorted(ours - {f"{NAMESPACE}:{KEY}"})

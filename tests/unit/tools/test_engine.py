@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,12 @@ def fake_go(place: Place, version: str = "1.26.8", then: str = "") -> Path:
 
 
 def add_system_path(place: Place) -> Place:
-    return dataclasses.replace(place, path=f"{place.path}:/usr/bin:/bin")
+    """The place with the few programs that a fake Go needs; a pulumi of this machine's is not among them."""
+    folder = place.made.parent / "system"
+    folder.mkdir()
+    for name in ("sh", "mkdir", "chmod"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return dataclasses.replace(place, path=f"{place.path}:{folder}")
 
 
 def test_an_engine_on_path_with_its_language_host_is_taken_and_nothing_is_made(place: Place) -> None:

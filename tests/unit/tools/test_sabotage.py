@@ -29,6 +29,12 @@ def test_it_is_red_already():
 GOOD = Breakage("good", "code_under_test.py", "x * 2", "x * 3", "test_it.py::test_it_doubles")
 
 
+@pytest.fixture(autouse=True)
+def _lean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small runs below need no plugins, and start faster without."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A repository of two files, with an environment to run its tests in."""

@@ -1,6 +1,7 @@
 """Runs of the training entry that the tests share: a tiny corpus, tiny sizes, starting it as a user would."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -57,5 +58,5 @@ def await_first_step(process: subprocess.Popen, log: Path) -> None:
 
 
 def lines(text: str) -> list[dict]:
-    """The JSON lines of a run's output, whatever else the launcher printed between them."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """The JSON lines of a run's output, also where the launcher's own words ran into the same line."""
+    return [json.loads(found) for found in re.findall(r'\{"(?:step|output)".*?\}', text)]

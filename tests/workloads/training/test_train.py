@@ -79,6 +79,7 @@ def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
     assert done.returncode == 0, done.stderr
     [record] = lines(done.stdout)
     assert record["world_size"] == 2
+    assert len(lines(done.stderr)) == 6, done.stderr
     two = numbers(lines(done.stderr), record)
     one = numbers(*run(corpus, tmp_path / "one", capsys))
     other = numbers(*run(corpus, tmp_path / "other", capsys, "--seed", "1"))

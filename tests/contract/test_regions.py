@@ -1,0 +1,175 @@
+"""What every target's regions keep to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fsspec.core import url_to_fs
+
+from components.assembly import TARGETS as BUILDERS
+from components.contracts import CapacityError, Region
+from components.settings import ServiceSettings, StackSettings, TrainingSettings
+from tests.contract.programs import regions_of, with_regions
+from tests.contract.targets import POOLS, TARGETS, Case
+
+TIERS = ("hot", "warm", "cold")
+
+
+def tiers_of(case: Case) -> list[dict[str, str]]:
+    """URI by tier of each region."""
+
+    def uris(regions: list[Region], settings: StackSettings) -> Any:
+        return [{tier: getattr(region.tiers, tier) for tier in TIERS} for region in regions]
+
+    return with_regions(case, uris).returned
+
+
+def lies_in(uri: str, folder: str) -> bool:
+    return uri.startswith(folder.rstrip("/") + "/")
+
+
+def test_every_target_that_can_be_built_is_held_to_the_contract() -> None:
+    assert set(TARGETS) == set(BUILDERS)
+
+
+def test_a_region_is_a_region(case: Case) -> None:
+    seen = with_regions(case, lambda regions, _: [isinstance(region, Region) for region in regions])
+    assert seen.returned == [True, True]
+
+
+def test_a_region_has_the_name_of_its_settings(case: Case) -> None:
+    assert with_regions(case, lambda regions, _: [region.name for region in regions]).returned == [
+        "east",
+        "west",
+    ]
+
+
+def test_tiers_are_places_that_fsspec_can_parse(case: Case) -> None:
+    for tiers in tiers_of(case):
+        for uri in tiers.values():
+            assert "://" in uri
+            assert url_to_fs(uri)[1].strip("/")
+
+
+def test_no_two_tiers_are_one_place(case: Case) -> None:
+    uris = [uri for tiers in tiers_of(case) for uri in tiers.values()]
+    assert len(set(uris)) == len(uris) == 6
+
+
+def too_many_workers(region: Region, settings: StackSettings) -> None:
+    region.train(TrainingSettings(name="big", region=region.name, pool="train", workers=3, steps=1))
+
+
+def too_many_replicas(region: Region, settings: StackSettings) -> None:
+    version = region.publish(settings.models[1], None)
+    region.serve(ServiceSettings(name="first", model="assistant", pool="serve", replicas=2), version)
+    region.serve(ServiceSettings(name="second", model="assistant", pool="serve", replicas=2), version)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (too_many_workers, ("'big'", "asks for 3", "'train'", "2 of 2 left")),
+        (too_many_replicas, ("'second'", "asks for 2", "'serve'", "1 of 3 left")),
+    ],
+)
+def test_a_pool_refuses_more_than_it_has_left(
+    case: Case, ask: Callable[[Region, StackSettings], None], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(CapacityError) as caught:
+        with_regions(case, lambda regions, settings: ask(regions[0], settings))
+    assert all(word in str(caught.value) for word in words)
+    assert "Raise the pool's max_nodes" in str(caught.value)
+
+
+def test_a_pool_of_one_region_is_not_used_up_by_another(case: Case) -> None:
+    def fill(regions: list[Region], settings: StackSettings) -> Any:
+        runs = [
+            TrainingSettings(name=f"run-{region.name}", region=region.name, pool="train", workers=2, steps=1)
+            for region in regions
+        ]
+        return [region.train(run).name for region, run in zip(regions, runs, strict=True)]
+
+    assert POOLS["train"] == 2
+    assert with_regions(case, fill).returned == ["run-east", "run-west"]
+
+
+def test_a_runs_export_lies_in_the_warm_tier_of_its_region(case: Case) -> None:
+    _, west = tiers_of(case)
+    uri = regions_of(case, lambda regions, _: regions.runs["coder"].uri).returned
+    assert lies_in(uri, west["warm"])
+
+
+def test_a_run_has_a_digest_and_a_record(case: Case) -> None:
+    def look(regions: Any, _: Any) -> Any:
+        run = regions.runs["coder"]
+        return {"digest": run.digest, "record": run.record}
+
+    seen = regions_of(case, look).returned
+    assert re.fullmatch("[0-9a-f]{64}", seen["digest"])
+    assert "steps" in seen["record"]
+
+
+def versions_of(case: Case) -> Any:
+    def look(regions: Any, _: Any) -> Any:
+        names = ("scheme", "digest", "version", "uri", "bytes_before", "bytes_after")
+        return {
+            name: {key: getattr(version, key) for key in names} for name, version in regions.versions.items()
+        }
+
+    return regions_of(case, look).returned
+
+
+@pytest.mark.parametrize(("model", "home"), [("coder", 1), ("assistant", 0)])
+def test_a_version_lies_in_the_hot_tier_of_the_region_that_published_it(
+    case: Case, model: str, home: int
+) -> None:
+    assert lies_in(versions_of(case)[model]["uri"], tiers_of(case)[home]["hot"])
+
+
+def test_a_version_keeps_the_scheme_of_its_settings(case: Case) -> None:
+    schemes = {name: version["scheme"] for name, version in versions_of(case).items()}
+    assert schemes == {"coder": "none", "assistant": "int8-weight-only"}
+
+
+def test_a_versions_digest_is_a_sha256_and_its_version_the_first_digits(case: Case) -> None:
+    for version in versions_of(case).values():
+        assert re.fullmatch("sha256:[0-9a-f]{64}", version["digest"])
+        assert version["version"] == version["digest"].removeprefix("sha256:")[:12]
+
+
+def test_two_models_are_two_versions(case: Case) -> None:
+    assert len({version["digest"] for version in versions_of(case).values()}) == 2
+
+
+@pytest.mark.parametrize("service", ["coder", "assistant"])
+def test_each_region_serves_a_version_from_its_own_hot_tier(case: Case, service: str) -> None:
+    served = case.served(regions_of(case, lambda regions, _: None))
+    for region, tiers in zip(("east", "west"), tiers_of(case), strict=True):
+        assert lies_in(served[region, service][0], tiers["hot"])
+
+
+@pytest.mark.parametrize("service", ["coder", "assistant"])
+def test_every_region_serves_the_digest_that_was_published(case: Case, service: str) -> None:
+    served = case.served(regions_of(case, lambda regions, _: None))
+    published = versions_of(case)[service]["digest"]
+    assert {served[region, service][1] for region in ("east", "west")} == {published}
+
+
+def test_a_region_exposes_its_services_at_one_url_with_a_health_path_and_a_handle(case: Case) -> None:
+    def look(regions: Any, _: Any) -> Any:
+        return [
+            {"url": made.endpoint.url, "health": made.endpoint.health_path, "handle": made.endpoint.handle}
+            for made in regions.built.values()
+        ]
+
+    endpoints = regions_of(case, look).returned
+    assert len({endpoint["url"] for endpoint in endpoints}) == 2
+    for endpoint in endpoints:
+        assert re.match("https?://[^/]+", endpoint["url"])
+        assert endpoint["health"].startswith("/")
+        assert isinstance(json.loads(endpoint["handle"]), dict)
