@@ -114,7 +114,8 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:LocalRegionEndpoint", name, {}, opts)
-        services = args["services"]
+        # A service scaled to nothing must not make the whole region unhealthy: it is not routed.
+        services = {service: ports for service, ports in args["services"].items() if ports}
         clusters = [
             envoy.service_cluster(service, ports, settings)
             for service, ports in services.items()

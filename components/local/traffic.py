@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
+SMALLEST_DIAL = 0.001
+"""Envoy's weights are whole thousandths here; less than one is none."""
+
+
 @dataclass(frozen=True)
 class Dialled:
     """Args: dial: 0.0 to 1.0; drained: out of rotation."""
@@ -47,5 +51,5 @@ def shares(regions: Mapping[str, Dialled]) -> dict[str, float]:
         takers = others or {name: 1.0}
         total = sum(takers.values())
         for other, value in takers.items():
-            result[other] += spilled * value / total
+            result[other] += spilled * (value / total)
     return result

@@ -122,7 +122,7 @@ def _path(where: list[int | str]) -> str:
 
 def _known_keys(where: list[int | str]) -> list[str]:
     """Keys that may stand at a place, read from the JSON Schema, which knows lists and nested settings."""
-    schema = cast(dict[str, Any], StackSettings.model_json_schema())
+    schema = StackSettings.model_json_schema()
     node = schema
     for part in where:
         node = _resolved(node, schema)

@@ -1,4 +1,4 @@
-"""What of a stack file can be read on its own, so that rules over several parts run though another is wrong."""
+"""What of a stack file can be read on its own, so that rules over several parts run if another is wrong."""
 
 from __future__ import annotations
 

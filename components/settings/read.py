@@ -24,8 +24,8 @@ def read_stack_settings() -> StackSettings:
     file = f"stacks/Pulumi.{pulumi.get_stack()}.yaml"
     if others := _other_keys():
         raise pulumi.RunError(
-            f"{file}: there is no such key: {', '.join(others)}. All settings stand under `skerry:{KEY}`; only a "
-            "secret has a key of its own (`pulumi config set --secret`). Move it there, or remove it."
+            f"{file}: there is no such key: {', '.join(others)}. All settings stand under `skerry:{KEY}`; "
+            "only a secret has a key of its own (`pulumi config set --secret`). Move it there, or remove it."
         )
     try:
         config: object = cast(object, pulumi.Config(NAMESPACE).get_object(KEY))

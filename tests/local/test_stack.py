@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -131,6 +132,22 @@ def test_the_clone_is_clean_after_up(clone: Clone) -> None:
 def test_the_assistant_answers_rightly_through_the_global_address(clone: Clone) -> None:
     assert "Paris" in clone.chat(FRANCE)[0]
     assert "4" in clone.chat("What is 2+2?")[0]
+
+
+def test_every_request_of_the_readme_is_answered(clone: Clone) -> None:
+    blocks = re.findall(r"```bash\n(curl .*?)```", (clone.root / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        done = clone.run("bash", "-c", block.replace("127.0.0.1:8080", f"127.0.0.1:{clone.port}"))
+        assert json.loads(done.stdout)["choices"], done.stdout + done.stderr
+
+
+def test_every_command_of_the_readme_exists(clone: Clone) -> None:
+    text = (clone.root / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (clone.root / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", text)) <= targets
+    for command in set(re.findall(r"\./skerry ([a-z]+)", text)):
+        assert clone.run("./skerry", command, "--help").returncode == 0, command
 
 
 def test_both_regions_answer_and_each_alone_gives_the_same(clone: Clone) -> None:

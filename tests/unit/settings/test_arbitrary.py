@@ -62,7 +62,7 @@ def changed(node: Any, data: st.DataObject) -> Any:
             del node[key]
         elif action == "insert" and isinstance(node, dict):
             node[data.draw(KEYS | st.text(max_size=5), "key")] = data.draw(JSON, "value")
-        elif action == "insert":
+        elif action == "insert" and isinstance(node, list):
             node.insert(key, data.draw(JSON, "value"))
         else:
             node[key] = changed(node[key], data) if action == "go on" else data.draw(JSON, "value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 from pydantic import Field, ValidationError
@@ -60,6 +60,6 @@ def test_a_union_of_one_needs_no_telling_apart() -> None:
 
 
 def test_every_target_has_rules() -> None:
-    kinds = getattr(TargetSettings, "__args__", (TargetSettings,))
-    names = {kind.model_fields["name"].annotation.__args__[0] for kind in kinds}
+    kinds = get_args(TargetSettings) or (TargetSettings,)
+    names = {get_args(kind.model_fields["name"].annotation)[0] for kind in kinds}
     assert names == set(TARGET_RULES) == set(TARGETS)
