@@ -40,7 +40,7 @@ fresh-check: ## the README's commands as a new user of a fresh clone; ARGS="--on
 
 sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some
 	@$(PYTHON) -m tools.setup
-	@$(toolkit) -m tools.sabotage $(if $(SINCE),--since $(SINCE)) $(if $(ONLY),--only $(ONLY))
+	@$(toolkit) -m tools.sabotage $(if $(SINCE),--since "$(SINCE)") $(if $(ONLY),--only "$(ONLY)")
 
 bench-local: ## time the local stack: up, up without changes, preview, down
 	@$(PYTHON) -m tools.setup

@@ -5,9 +5,7 @@ import pulumi
 from components import assembly
 from components.settings import read_stack_settings
 
-settings = (
-    read_stack_settings()
-)  # every mistake of the stack file is reported here, before any resource
+settings = read_stack_settings()  # every mistake of the stack file is reported here, before any resource
 target = assembly.target_of(settings)
 regions = assembly.build_regions(target, settings)
 balancer = assembly.build_global_load_balancer(target, regions)

@@ -41,7 +41,9 @@ def main() -> int:
         aim = AIMS.get(name)
         verdict = "" if aim is None else f"  {'MET' if middle <= aim else 'MISSED'} aim {aim:.0f} s"
         print(f"{name}: median {middle:.1f} s of {len(seconds)}{verdict}")
-    RESULTS.write_text(json.dumps({**machine(), "seconds": samples, "aims": AIMS}, indent=2, sort_keys=True) + "\n")
+    RESULTS.write_text(
+        json.dumps({**machine(), "seconds": samples, "aims": AIMS}, indent=2, sort_keys=True) + "\n"
+    )
     return 0 if right else 1
 
 
@@ -63,7 +65,9 @@ def timed(action: Callable[[], Any]) -> float:
 
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     processor = next(
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()

@@ -49,9 +49,7 @@ def preview(stack: Stack = "local") -> None:
 def down(stack: Stack = "local") -> None:
     """Take a stack down and leave nothing running."""
     stacks.recover(stack)
-    status = run_engine(
-        stack, "destroy", "--yes", "--skip-preview", "--continue-on-error"
-    )
+    status = run_engine(stack, "destroy", "--yes", "--skip-preview", "--continue-on-error")
     if status == 0:
         stacks.sweep(stack)
     _exit(status)

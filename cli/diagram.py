@@ -18,9 +18,7 @@ def mermaid(resources: Sequence[Mapping[str, Any]]) -> str:
     by_urn = {entry["urn"]: entry for entry in resources}
     components = sorted(urn for urn in by_urn if _kind(urn) is not None)
     regions = [urn for urn in components if _is_region(urn)]
-    shown = [
-        urn for urn in components if urn not in regions and not _is_part(urn, by_urn)
-    ]
+    shown = [urn for urn in components if urn not in regions and not _is_part(urn, by_urn)]
     identity = {urn: f"n{number}" for number, urn in enumerate(shown)}
     lines = ["flowchart LR", '    client(["client"])']
     for region in regions:
@@ -31,14 +29,8 @@ def mermaid(resources: Sequence[Mapping[str, Any]]) -> str:
     free = [urn for urn in shown if by_urn[urn].get("parent") not in regions]
     lines += [f"    {_node(urn, identity, resources)}" for urn in free]
     edges = _reduced(_edges(by_urn, shown))
-    lines += [
-        f"    client --> {identity[urn]}"
-        for urn in free
-        if "LoadBalancer" in (_kind(urn) or "")
-    ]
-    lines += [
-        f"    {identity[user]} --> {identity[used]}" for user, used in sorted(edges)
-    ]
+    lines += [f"    client --> {identity[urn]}" for urn in free if "LoadBalancer" in (_kind(urn) or "")]
+    lines += [f"    {identity[user]} --> {identity[used]}" for user, used in sorted(edges)]
     return "\n".join(lines) + "\n"
 
 
@@ -61,22 +53,17 @@ def _is_part(urn: str, by_urn: Mapping[str, Mapping[str, Any]]) -> bool:
     return parent in by_urn and _kind(parent) is not None and not _is_region(parent)
 
 
-def _node(
-    urn: str, identity: Mapping[str, str], resources: Iterable[Mapping[str, Any]]
-) -> str:
+def _node(urn: str, identity: Mapping[str, str], resources: Iterable[Mapping[str, Any]]) -> str:
     running = sum(
         len(entry.get("outputs", {}).get("running") or {})
         for entry in resources
-        if entry["urn"].split("::")[2].endswith(":ProcessSet")
-        and entry.get("parent") == urn
+        if entry["urn"].split("::")[2].endswith(":ProcessSet") and entry.get("parent") == urn
     )
     detail = f"<br/>{running} running" if running else ""
     return f'{identity[urn]}["{_name(urn)}<br/><small>{_kind(urn)}</small>{detail}"]'
 
 
-def _edges(
-    by_urn: Mapping[str, Mapping[str, Any]], shown: Sequence[str]
-) -> set[tuple[str, str]]:
+def _edges(by_urn: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> set[tuple[str, str]]:
     edges = set()
     for urn, entry in by_urn.items():
         user = _owner(urn, by_urn, shown)
@@ -87,9 +74,7 @@ def _edges(
     return edges
 
 
-def _owner(
-    urn: str | None, by_urn: Mapping[str, Mapping[str, Any]], shown: Sequence[str]
-) -> str | None:
+def _owner(urn: str | None, by_urn: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> str | None:
     while urn and urn not in shown:
         urn = by_urn.get(urn, {}).get("parent")
     return urn
@@ -102,9 +87,7 @@ def _reduced(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
         following.setdefault(user, set()).add(used)
 
     def reaches(start: str, goal: str) -> bool:
-        return any(
-            step == goal or reaches(step, goal) for step in following.get(start, ())
-        )
+        return any(step == goal or reaches(step, goal) for step in following.get(start, ()))
 
     return {
         (user, used)

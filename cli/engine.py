@@ -33,9 +33,7 @@ def stack_file(stack: str) -> Path:
     """
     path = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
     if not path.exists():
-        known = sorted(
-            file.name.split(".")[1] for file in path.parent.glob("Pulumi.*.yaml")
-        )
+        known = sorted(file.name.split(".")[1] for file in path.parent.glob("Pulumi.*.yaml"))
         raise EngineError(
             f"--stack: {stack!r} has no file {path.relative_to(ROOT)}. Stacks of this project: {', '.join(known)}."
         )
@@ -111,9 +109,7 @@ def engine_json(stack: str, *arguments: str) -> Any:
         check=False,
     )
     if done.returncode != 0:
-        raise EngineError(
-            f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}"
-        )
+        raise EngineError(f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}")
     return json.loads(done.stdout)
 
 
@@ -128,9 +124,7 @@ def engine_text(stack: str, cwd: Path, *arguments: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise EngineError(
-            f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}"
-        )
+        raise EngineError(f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -140,10 +134,7 @@ def _complete(stack: str) -> dict[str, str]:
 
 def uses_default_state(stack: str) -> bool:
     """Whether the stack's state lies in .skerry/state."""
-    return (
-        environment(stack).get("PULUMI_BACKEND_URL") == STATE.as_uri()
-        or _uses_embedded_backend()
-    )
+    return environment(stack).get("PULUMI_BACKEND_URL") == STATE.as_uri() or _uses_embedded_backend()
 
 
 def _has_backend() -> bool:
@@ -161,13 +152,8 @@ def _uses_embedded_backend() -> bool:
 
 
 def _has_passphrase() -> bool:
-    return bool(
-        os.environ.get("PULUMI_CONFIG_PASSPHRASE")
-        or os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    )
+    return bool(os.environ.get("PULUMI_CONFIG_PASSPHRASE") or os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"))
 
 
 def _embedded_salt() -> str | None:
-    return (yaml.safe_load(stack_file(EMBEDDED_STACK).read_text()) or {}).get(
-        "encryptionsalt"
-    )
+    return (yaml.safe_load(stack_file(EMBEDDED_STACK).read_text()) or {}).get("encryptionsalt")

@@ -50,9 +50,7 @@ def sweep(stack: str) -> None:
     tiers = ROOT / ".skerry" / "tiers"
     for path in sorted(tiers.rglob(".*"), reverse=True):
         shutil.rmtree(path, ignore_errors=True)
-    for path in sorted(
-        (path for path in tiers.rglob("*") if path.is_dir()), reverse=True
-    ):
+    for path in sorted((path for path in tiers.rglob("*") if path.is_dir()), reverse=True):
         if not any(path.iterdir()):
             path.rmdir()
     if tiers.is_dir() and not any(tiers.iterdir()):
@@ -70,9 +68,7 @@ def _make(stack: str) -> None:
 
 def _unlock(stack: str) -> None:
     told = False
-    for lock in (STATE / ".pulumi" / "locks" / "organization" / PROJECT / stack).glob(
-        "*.json"
-    ):
+    for lock in (STATE / ".pulumi" / "locks" / "organization" / PROJECT / stack).glob("*.json"):
         while lock.exists():
             try:
                 held = json.loads(lock.read_text())

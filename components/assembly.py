@@ -53,30 +53,23 @@ def build_regions(target: Target, settings: StackSettings) -> Regions:
     runs = {run.name: regions[run.region].train(run) for run in settings.training}
     home = {run.name: regions[run.region] for run in settings.training}
     versions = {
-        model.name: home.get(
-            model.run or "", regions[settings.regions[0].name]
-        ).publish(model, runs.get(model.run or ""))
+        model.name: home.get(model.run or "", regions[settings.regions[0].name]).publish(
+            model, runs.get(model.run or "")
+        )
         for model in settings.models
     }
     built = {}
     for region in settings.regions:
         here = regions[region.name]
-        services = tuple(
-            here.serve(service, versions[service.model])
-            for service in settings.services
-        )
-        built[region.name] = BuiltRegion(
-            region, here.expose(services, settings.endpoint), services
-        )
+        services = tuple(here.serve(service, versions[service.model]) for service in settings.services)
+        built[region.name] = BuiltRegion(region, here.expose(services, settings.endpoint), services)
     return Regions(built, runs, versions)
 
 
 def build_global_load_balancer(target: Target, regions: Regions) -> GlobalEndpoint:
     """One address in front of all regions."""
     traffic = {
-        name: RegionTraffic(
-            region.endpoint, region.settings.dial, region.settings.drained
-        )
+        name: RegionTraffic(region.endpoint, region.settings.dial, region.settings.drained)
         for name, region in regions.built.items()
     }
     return target.load_balancer(traffic)
@@ -89,9 +82,7 @@ def outputs(regions: Regions, balancer: GlobalEndpoint) -> dict[str, object]:
         "regions": {
             name: {
                 "endpoint": region.endpoint.url,
-                "replicas": {
-                    service.name: service.replicas for service in region.services
-                },
+                "replicas": {service.name: service.replicas for service in region.services},
             }
             for name, region in regions.built.items()
         },

@@ -144,9 +144,7 @@ class Region(Protocol):
         """
         ...
 
-    def expose(
-        self, services: Sequence[Service], endpoint: EndpointSettings
-    ) -> RegionEndpoint:
+    def expose(self, services: Sequence[Service], endpoint: EndpointSettings) -> RegionEndpoint:
         """Puts one endpoint in front of services, which requests choose by the name of the model."""
         ...
 

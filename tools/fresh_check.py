@@ -134,7 +134,9 @@ def check(variant: str, steps: tuple[tuple[str, ...], ...]) -> list[str]:
         bundle = home / "main.bundle"  # the user may not read our clone, and ours may not be theirs for git
         subprocess.run(["git", "bundle", "create", "--quiet", str(bundle), "HEAD"], cwd=ROOT, check=True)
         bundle.chmod(0o644)
-        if run("git", "clone", "--quiet", str(bundle), str(clone), cwd=home).returncode:
+        if run(
+            "git", "-c", "advice.detachedHead=false", "clone", "--quiet", str(bundle), str(clone), cwd=home
+        ).returncode:
             return [f"{variant}: the clone failed"]
         bundle.unlink()
         say(f"{variant}: {head.stdout.strip()[:12]} cloned, PATH={path}")

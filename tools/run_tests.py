@@ -95,9 +95,8 @@ def judge(tally: Tally, expected: set[str] | None) -> list[str]:
         faults.append(f"{tally.of('failed')} failed")
     if expected is not None:
         faults += [f"{tally.of(outcome)} {outcome}" for outcome in FORBIDDEN if tally.of(outcome)]
-        faults += [
-            f"{module} holds no test that was collected" for module in sorted(expected - tally.modules)
-        ]
+        unseen = sorted(expected - tally.modules)
+        faults += [f"{module} holds no test that was collected" for module in unseen]
     return faults
 
 

@@ -42,14 +42,10 @@ class LocalEnvoyArgs(TypedDict):
 class LocalEnvoy(pulumi.ComponentResource):
     """One Envoy with its files. A change of a file is picked up while it runs."""
 
-    def __init__(
-        self, name: str, args: LocalEnvoyArgs, opts: ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LocalEnvoyArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalEnvoy", name, {}, opts)
         supervisor = args["supervisor"]
-        listeners, clusters = (
-            envoy_file(supervisor, f"{kind}.json") for kind in ("listeners", "clusters")
-        )
+        listeners, clusters = (envoy_file(supervisor, f"{kind}.json") for kind in ("listeners", "clusters"))
         admin = f".skerry/run/{supervisor}/envoy-admin.sock"
         start = envoy.bootstrap(supervisor, listeners, clusters, admin)
         self.clusters = File(
@@ -86,9 +82,7 @@ class LocalEnvoy(pulumi.ComponentResource):
             stop_seconds=args["drain_seconds"],
             opts=ResourceOptions(parent=self, depends_on=[self.listeners]),
         )
-        self.url = self.process.running.apply(
-            lambda _: f"http://127.0.0.1:{args['port']}"
-        )
+        self.url = self.process.running.apply(lambda _: f"http://127.0.0.1:{args['port']}")
         self.register_outputs({"url": self.url})
 
 
@@ -116,13 +110,8 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
         super().__init__("skerry:index:LocalRegionEndpoint", name, {}, opts)
         # A service scaled to nothing must not make the whole region unhealthy: it is not routed.
         services = {service: ports for service, ports in args["services"].items() if ports}
-        clusters = [
-            envoy.service_cluster(service, ports, settings)
-            for service, ports in services.items()
-        ]
-        listener = envoy.region_listener(
-            args["port"], {service: service for service in services}, settings
-        )
+        clusters = [envoy.service_cluster(service, ports, settings) for service, ports in services.items()]
+        listener = envoy.region_listener(args["port"], {service: service for service in services}, settings)
         self.envoy = LocalEnvoy(
             name,
             {
@@ -163,13 +152,9 @@ class LocalGlobalLoadBalancer(pulumi.ComponentResource):
 
         def clusters(handles: Mapping[str, str]) -> str:
             ports = {
-                region: json.loads(handle)["port"]
-                for region, handle in handles.items()
-                if region in share
+                region: json.loads(handle)["port"] for region, handle in handles.items() if region in share
             }
-            return envoy.discovery(
-                "cluster.v3.Cluster", [envoy.regions_cluster(ports, share, settings)]
-            )
+            return envoy.discovery("cluster.v3.Cluster", [envoy.regions_cluster(ports, share, settings)])
 
         self.envoy = LocalEnvoy(
             name,

@@ -74,9 +74,7 @@ class LocalModelVersion(pulumi.ComponentResource):
             bytes_before=_fact(self.task.outcome, "bytes_before"),
             bytes_after=_fact(self.task.outcome, "bytes_after"),
         )
-        self.register_outputs(
-            {"uri": self.version.uri, "digest": digest, "version": self.version.version}
-        )
+        self.register_outputs({"uri": self.version.uri, "digest": digest, "version": self.version.version})
 
 
 class LocalModelCopyArgs(TypedDict):
@@ -93,9 +91,7 @@ class LocalModelCopyArgs(TypedDict):
 class LocalModelCopy(pulumi.ComponentResource):
     """A version in another region's tier."""
 
-    def __init__(
-        self, name: str, args: LocalModelCopyArgs, opts: ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LocalModelCopyArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalModelCopy", name, {}, opts)
         transfer = (TOOLKIT_PYTHON, "-m", "components.local.transfer")
         self.task = Task(

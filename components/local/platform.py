@@ -42,14 +42,9 @@ class LocalPlatform:
             "global",
             {
                 "port": self.settings.target.port,
-                "handles": {
-                    name: region.endpoint.handle for name, region in traffic.items()
-                },
+                "handles": {name: region.endpoint.handle for name, region in traffic.items()},
             },
-            {
-                name: Dialled(region.dial, region.drained)
-                for name, region in traffic.items()
-            },
+            {name: Dialled(region.dial, region.drained) for name, region in traffic.items()},
             self.settings.endpoint,
             self._options(),
         )

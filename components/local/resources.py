@@ -21,9 +21,7 @@ WORKLOADS_PYTHON = ".tools/workloads/bin/python"
 class LocalProvider(pulumi.ProviderResource):
     """Runs the operations of `ProcessSet`, `Task` and `File` below `root`."""
 
-    def __init__(
-        self, name: str, root: Path, opts: ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, root: Path, opts: ResourceOptions | None = None) -> None:
         super().__init__(PACKAGE, name, {"root": str(root)}, opts)
 
 
@@ -118,6 +116,4 @@ class File(pulumi.CustomResource):
         content: Input[str],
         opts: ResourceOptions | None = None,
     ) -> None:
-        super().__init__(
-            f"{PACKAGE}:index:File", name, {"path": path, "content": content}, opts
-        )
+        super().__init__(f"{PACKAGE}:index:File", name, {"path": path, "content": content}, opts)

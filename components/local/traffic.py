@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
 SMALLEST_DIAL = 0.001
 """Envoy's weights are whole thousandths here; less than one is none."""
 
@@ -30,24 +29,16 @@ def shares(regions: Mapping[str, Dialled]) -> dict[str, float]:
     Raises:
         ValueError: no region is left.
     """
-    open_regions = {
-        name: region.dial for name, region in regions.items() if not region.drained
-    }
+    open_regions = {name: region.dial for name, region in regions.items() if not region.drained}
     if not open_regions:
         raise ValueError("drained: every region is drained. Leave one in rotation.")
     part = 1 / len(open_regions)
     if not any(open_regions.values()):
-        return dict.fromkeys(
-            open_regions, part
-        )  # all dials at 0 would be an outage: the dials are ignored
+        return dict.fromkeys(open_regions, part)  # all dials at 0 would be an outage: the dials are ignored
     result = {name: part * dial for name, dial in open_regions.items()}
     for name, dial in open_regions.items():
         spilled = part * (1 - dial)
-        others = {
-            other: value
-            for other, value in open_regions.items()
-            if other != name and value > 0
-        }
+        others = {other: value for other, value in open_regions.items() if other != name and value > 0}
         takers = others or {name: 1.0}
         total = sum(takers.values())
         for other, value in takers.items():

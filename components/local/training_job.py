@@ -32,9 +32,7 @@ class LocalTrainingJobArgs(TypedDict):
 class LocalTrainingJob(pulumi.ComponentResource):
     """`up` waits for the run: what is served afterwards is its result."""
 
-    def __init__(
-        self, name: str, args: LocalTrainingJobArgs, opts: ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LocalTrainingJobArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalTrainingJob", name, {}, opts)
         settings = {
             "workers": args["workers"],
@@ -77,9 +75,5 @@ class LocalTrainingJob(pulumi.ComponentResource):
             timeout_seconds=TIMEOUT_SECONDS,
             opts=ResourceOptions(parent=self),
         )
-        self.run = TrainingRun(
-            name, self.task.output, self.task.digest, self.task.outcome
-        )
-        self.register_outputs(
-            {"uri": self.run.uri, "digest": self.run.digest, "record": self.run.record}
-        )
+        self.run = TrainingRun(name, self.task.output, self.task.digest, self.task.outcome)
+        self.register_outputs({"uri": self.run.uri, "digest": self.run.digest, "record": self.run.record})

@@ -20,12 +20,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--source", required=True, help="fsspec URI of the folder to copy"
-    )
-    parser.add_argument(
-        "--output", required=True, help="file:// URI of the folder to make"
-    )
+    parser.add_argument("--source", required=True, help="fsspec URI of the folder to copy")
+    parser.add_argument("--output", required=True, help="file:// URI of the folder to make")
     options = parser.parse_args(arguments)
     destination = folder_of(options.output)
     partial = destination.with_name(f".{destination.name}.partial")
@@ -37,9 +33,7 @@ def main(arguments: list[str]) -> None:
         filesystem.get(path.rstrip("/") + "/", f"{partial}/", recursive=True)
     except FileNotFoundError:
         shutil.rmtree(partial, ignore_errors=True)
-        sys.exit(
-            f"--source: {options.source!r} does not exist. Publish the model version again (`make up`)."
-        )
+        sys.exit(f"--source: {options.source!r} does not exist. Publish the model version again (`make up`).")
     partial.rename(destination)
 
 

@@ -21,6 +21,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 print(f"listening on {sys.argv[1]}", flush=True)
-http.server.ThreadingHTTPServer(
-    ("127.0.0.1", int(sys.argv[1])), Handler
-).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -31,9 +31,7 @@ class Plugin:
     def urn(self, kind: str) -> str:
         return f"urn:pulumi:test::skerry::{kind}::it"
 
-    def check(
-        self, kind: str, inputs: Properties, state: Properties | None = None
-    ) -> Any:
+    def check(self, kind: str, inputs: Properties, state: Properties | None = None) -> Any:
         request = provider_pb2.CheckRequest(
             urn=self.urn(kind), news=to_struct(inputs), olds=to_struct(state or {})
         )
@@ -42,27 +40,19 @@ class Plugin:
     def create(self, kind: str, inputs: Properties) -> tuple[str, Properties]:
         checked = self.check(kind, inputs)
         assert not checked.failures, checked.failures
-        made = self.stub.Create(
-            provider_pb2.CreateRequest(urn=self.urn(kind), properties=checked.inputs)
-        )
+        made = self.stub.Create(provider_pb2.CreateRequest(urn=self.urn(kind), properties=checked.inputs))
         return made.id, from_struct(made.properties)
 
-    def read(
-        self, kind: str, identity: str, state: Properties
-    ) -> tuple[str, Properties]:
+    def read(self, kind: str, identity: str, state: Properties) -> tuple[str, Properties]:
         answer = self.stub.Read(
-            provider_pb2.ReadRequest(
-                id=identity, urn=self.urn(kind), properties=to_struct(state)
-            )
+            provider_pb2.ReadRequest(id=identity, urn=self.urn(kind), properties=to_struct(state))
         )
         return answer.id, from_struct(answer.properties)
 
     def diff(self, kind: str, state: Properties, inputs: Properties) -> Any:
         checked = self.check(kind, inputs, state)
         return self.stub.Diff(
-            provider_pb2.DiffRequest(
-                id="it", urn=self.urn(kind), olds=to_struct(state), news=checked.inputs
-            )
+            provider_pb2.DiffRequest(id="it", urn=self.urn(kind), olds=to_struct(state), news=checked.inputs)
         )
 
     def update(self, kind: str, state: Properties, inputs: Properties) -> Properties:
@@ -77,9 +67,7 @@ class Plugin:
 
     def delete(self, kind: str, identity: str, state: Properties) -> None:
         self.stub.Delete(
-            provider_pb2.DeleteRequest(
-                id=identity, urn=self.urn(kind), properties=to_struct(state)
-            )
+            provider_pb2.DeleteRequest(id=identity, urn=self.urn(kind), properties=to_struct(state))
         )
 
 
@@ -97,9 +85,7 @@ def running_plugin(root: Path) -> Iterator[Plugin]:
         port = int(process.stdout.readline())
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = provider_pb2_grpc.ResourceProviderStub(channel)
-            stub.Configure(
-                provider_pb2.ConfigureRequest(args=to_struct({"root": str(root)}))
-            )
+            stub.Configure(provider_pb2.ConfigureRequest(args=to_struct({"root": str(root)})))
             yield Plugin(stub, process, root)
     finally:
         process.terminate()
@@ -113,9 +99,7 @@ def free_port(count: int = 1) -> int:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             first = probe.getsockname()[1]
-        if first + count < 65536 and all(
-            is_free(port) for port in range(first, first + count)
-        ):
+        if first + count < 65536 and all(is_free(port) for port in range(first, first + count)):
             return first
 
 

@@ -343,4 +343,3 @@ def started(clone: Clone) -> float:
 
 def test_down_twice_is_down_once(clone: Clone) -> None:
     assert clone.run("./skerry", "down").returncode == 0
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,13 @@ def test_a_cloud_is_imported_only_in_its_own_folder(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "components" / "settings").glob("*.py")), ids=relative)
 def test_settings_are_plain_values_and_only_the_reader_knows_pulumi(path: Path) -> None:
     assert ("pulumi" in packages_in(path)) == (path.name == "read.py")
+
+
+@pytest.mark.parametrize(
+    "module", ["components.local.settings", "components.settings", "components.assembly"]
+)
+def test_a_module_can_be_the_first_that_is_imported(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("host", INDEX_HOSTS)

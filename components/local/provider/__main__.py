@@ -23,12 +23,8 @@ GRACE_SECONDS = 15
 
 def main(arguments: list[str]) -> None:
     parent = os.getppid()
-    engine = next(
-        (argument for argument in arguments if not argument.startswith("-")), None
-    )
-    server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=WORKERS), options=UNLIMITED
-    )
+    engine = next((argument for argument in arguments if not argument.startswith("-")), None)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS), options=UNLIMITED)
     provider = LocalProvider(engine)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")

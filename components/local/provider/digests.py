@@ -22,19 +22,11 @@ def digest_of_sources(root: Path, patterns: list[str]) -> str:
     total = hashlib.sha256()
     for pattern in sorted(patterns):
         base, _, glob = pattern.partition("//")
-        files = sorted(
-            path
-            for path in (root / base).glob(glob)
-            if _counts(path.relative_to(root / base))
-        )
+        files = sorted(path for path in (root / base).glob(glob) if _counts(path.relative_to(root / base)))
         if not files:
-            raise FileNotFoundError(
-                f"sources: {pattern!r} matches no file below {root}."
-            )
+            raise FileNotFoundError(f"sources: {pattern!r} matches no file below {root}.")
         for path in files:
-            total.update(
-                f"{path.relative_to(root / base)}\0{digest_of_file(path)}\n".encode()
-            )
+            total.update(f"{path.relative_to(root / base)}\0{digest_of_file(path)}\n".encode())
     return total.hexdigest()
 
 
@@ -54,11 +46,7 @@ def digest_of_file(path: Path) -> str:
 
 
 def _counts(path: Path) -> bool:
-    return (
-        not IGNORED_FOLDERS.intersection(path.parts)
-        and not path.is_symlink()
-        and path.suffix != ".pyc"
-    )
+    return not IGNORED_FOLDERS.intersection(path.parts) and not path.is_symlink() and path.suffix != ".pyc"
 
 
 def folder_of(uri: str) -> Path:

@@ -16,13 +16,9 @@ class FileLifecycle:
     def __init__(self, context: Context) -> None:
         self.root = context.root
 
-    def check(
-        self, inputs: Properties, state: Properties | None
-    ) -> tuple[Properties, dict[str, str]]:
+    def check(self, inputs: Properties, state: Properties | None) -> tuple[Properties, dict[str, str]]:
         path = inputs.get("path", "")
-        if path != UNKNOWN and not self._resolve(path).is_relative_to(
-            self.root / ".skerry"
-        ):
+        if path != UNKNOWN and not self._resolve(path).is_relative_to(self.root / ".skerry"):
             return inputs, {
                 "path": f"path: {path!r}. A File lies below .skerry/ of the project, so that `make down` "
                 "can take everything away. Give a path such as .skerry/etc/NAME."

@@ -38,9 +38,7 @@ class Change:
 class Lifecycle(Protocol):
     """One resource type. `inputs` are what the program declared, `state` is what the last operation returned."""
 
-    def check(
-        self, inputs: Properties, state: Properties | None
-    ) -> tuple[Properties, dict[str, str]]:
+    def check(self, inputs: Properties, state: Properties | None) -> tuple[Properties, dict[str, str]]:
         """Completed inputs, and a reason for each property that is refused."""
         ...
 

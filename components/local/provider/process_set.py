@@ -37,19 +37,13 @@ class ProcessSetLifecycle:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def check(
-        self, inputs: Properties, state: Properties | None
-    ) -> tuple[Properties, dict[str, str]]:
+    def check(self, inputs: Properties, state: Properties | None) -> tuple[Properties, dict[str, str]]:
         refusals: dict[str, str] = {}
         replicas, port = inputs.get("replicas"), inputs.get("port")
         if isinstance(replicas, int) and replicas < 0:
             refusals["replicas"] = f"replicas: {replicas}. Must be 0 or more."
         elif isinstance(replicas, int) and isinstance(port, int):
-            taken = [
-                number
-                for number in range(port, port + replicas)
-                if not self._free(inputs, number)
-            ]
+            taken = [number for number in range(port, port + replicas) if not self._free(inputs, number)]
             if taken:
                 refusals["port"] = (
                     f"port {taken[0]} on 127.0.0.1 is in use by another process, and {inputs['program']!r} "
@@ -76,9 +70,7 @@ class ProcessSetLifecycle:
 
     def read(self, state: Properties) -> Properties | None:
         revisions = self._supervisor(state).revisions()
-        mine = {
-            name: revisions[name] for name in self._mine(state["program"], revisions)
-        }
+        mine = {name: revisions[name] for name in self._mine(state["program"], revisions)}
         return {**state, "running": mine}
 
     def update(self, urn: str, state: Properties, inputs: Properties) -> Properties:
@@ -106,9 +98,7 @@ class ProcessSetLifecycle:
                     supervisor.start(program)
                 self._await_ready(supervisor, name, inputs)
         except BaseException:
-            self._put_back(
-                supervisor, {name: before.get(name) for name in touched}, inputs
-            )
+            self._put_back(supervisor, {name: before.get(name) for name in touched}, inputs)
             raise
         for name in mine:
             if name not in programs:
@@ -118,9 +108,7 @@ class ProcessSetLifecycle:
             "running": {name: program.revision for name, program in programs.items()},
         }
 
-    def _put_back(
-        self, supervisor: Supervisor, before: dict[str, str | None], inputs: Properties
-    ) -> None:
+    def _put_back(self, supervisor: Supervisor, before: dict[str, str | None], inputs: Properties) -> None:
         for name, definition in before.items():
             if definition is None:
                 supervisor.stop(name)
@@ -131,9 +119,7 @@ class ProcessSetLifecycle:
                     self._await_ready(supervisor, name, inputs)
         supervisor.shut_down_if_idle()
 
-    def _await_ready(
-        self, supervisor: Supervisor, name: str, inputs: Properties
-    ) -> None:
+    def _await_ready(self, supervisor: Supervisor, name: str, inputs: Properties) -> None:
         port = inputs["port"] + _index(name)
         url = f"http://127.0.0.1:{port}{inputs['readyPath']}"
         began = time.monotonic()
@@ -143,31 +129,17 @@ class ProcessSetLifecycle:
             if status is not None and status.alive and _answers(url):
                 return
             if self.context.cancelled.is_set():
-                raise ResourceError(
-                    f"{name}: interrupted before it was ready; it was stopped again."
-                )
+                raise ResourceError(f"{name}: interrupted before it was ready; it was stopped again.")
             if status is None or status.given_up:
-                outcome = (
-                    f"it ended with status {status.exit_status}"
-                    if status
-                    else "it is gone"
-                )
+                outcome = f"it ended with status {status.exit_status}" if status else "it is gone"
                 raise self._not_ready(supervisor, name, url, outcome)
             if time.monotonic() - began > seconds:
-                raise self._not_ready(
-                    supervisor, name, url, f"no answer within {seconds} s"
-                )
+                raise self._not_ready(supervisor, name, url, f"no answer within {seconds} s")
             time.sleep(0.1)
 
-    def _not_ready(
-        self, supervisor: Supervisor, name: str, url: str, outcome: str
-    ) -> ResourceError:
+    def _not_ready(self, supervisor: Supervisor, name: str, url: str, outcome: str) -> ResourceError:
         log = supervisor.log(name)
-        lines = (
-            log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            if log.exists()
-            else []
-        )
+        lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
         kept = self._keep_log(log)
         return ResourceError(
             f"{supervisor.folder.name}/{name} never became ready at {url}: {outcome}. Its log is {kept}; it ends:\n"
@@ -176,12 +148,7 @@ class ProcessSetLifecycle:
 
     def _keep_log(self, log: Any) -> str:
         """Moves a failed program's log out of the folder that is about to be cleaned up."""
-        kept = (
-            self.context.root
-            / ".skerry"
-            / "failed"
-            / f"{log.parent.parent.name}-{log.name}"
-        )
+        kept = self.context.root / ".skerry" / "failed" / f"{log.parent.parent.name}-{log.name}"
         if log.exists():
             kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             kept.write_bytes(log.read_bytes())
@@ -210,9 +177,7 @@ class ProcessSetLifecycle:
     def _wanted(self, inputs: Properties) -> dict[str, str] | str:
         if has_unknown(inputs):
             return UNKNOWN
-        return {
-            name: program.revision for name, program in self._programs(inputs).items()
-        }
+        return {name: program.revision for name, program in self._programs(inputs).items()}
 
     def _programs(self, inputs: Properties) -> dict[str, Program]:
         programs = {}
@@ -225,16 +190,11 @@ class ProcessSetLifecycle:
             }
             command = tuple(_fill(word, fill) for word in inputs["command"])
             environment = {
-                key: _fill(value, fill)
-                for key, value in (inputs.get("environment") or {}).items()
+                key: _fill(value, fill) for key, value in (inputs.get("environment") or {}).items()
             }
             definition = [name, command, environment, inputs["stopSeconds"]]
-            revision = hashlib.sha256(
-                json.dumps(definition, sort_keys=True).encode()
-            ).hexdigest()[:16]
-            programs[name] = Program(
-                name, command, environment, inputs["stopSeconds"], revision
-            )
+            revision = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+            programs[name] = Program(name, command, environment, inputs["stopSeconds"], revision)
         return programs
 
 

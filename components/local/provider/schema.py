@@ -19,52 +19,30 @@ def _property(kind: dict[str, Any], description: str) -> dict[str, Any]:
 
 
 FILE_INPUTS = {
-    "path": _property(
-        STRING, "Where it lies, relative to the project, below .skerry/."
-    ),
+    "path": _property(STRING, "Where it lies, relative to the project, below .skerry/."),
     "content": _property(STRING, "The whole text."),
 }
 PROCESS_SET_INPUTS = {
-    "supervisor": _property(
-        STRING, "Name of the supervisord that runs the processes; one per region."
-    ),
-    "program": _property(
-        STRING, "Name of the set; its processes are PROGRAM-0, PROGRAM-1, ..."
-    ),
-    "command": _property(
-        STRINGS, "The command; {port}, {index} and {name} are filled in per process."
-    ),
-    "environment": _property(
-        MAP, "Environment of each process; the same placeholders."
-    ),
+    "supervisor": _property(STRING, "Name of the supervisord that runs the processes; one per region."),
+    "program": _property(STRING, "Name of the set; its processes are PROGRAM-0, PROGRAM-1, ..."),
+    "command": _property(STRINGS, "The command; {port}, {index} and {name} are filled in per process."),
+    "environment": _property(MAP, "Environment of each process; the same placeholders."),
     "replicas": _property(INTEGER, "How many processes."),
-    "port": _property(
-        INTEGER, "Port of the first process on 127.0.0.1; the others follow."
-    ),
-    "portSetting": _property(
-        STRING, "Key path of the setting that the port follows from, for messages."
-    ),
-    "readyPath": _property(
-        STRING, "HTTP path that answers 200 when a process may get traffic."
-    ),
-    "readySeconds": _property(
-        INTEGER, "How long a process may take until it answers, in seconds."
-    ),
+    "port": _property(INTEGER, "Port of the first process on 127.0.0.1; the others follow."),
+    "portSetting": _property(STRING, "Key path of the setting that the port follows from, for messages."),
+    "readyPath": _property(STRING, "HTTP path that answers 200 when a process may get traffic."),
+    "readySeconds": _property(INTEGER, "How long a process may take until it answers, in seconds."),
     "stopSeconds": _property(INTEGER, "Seconds between SIGTERM and SIGKILL."),
 }
 TASK_INPUTS = {
     "program": _property(STRING, "Name of the task, for its log."),
-    "command": _property(
-        STRINGS, "The command; {output} is the URI of the folder that it must make."
-    ),
+    "command": _property(STRINGS, "The command; {output} is the URI of the folder that it must make."),
     "environment": _property(MAP, "Environment of the command."),
     "key": _property(
         ANY,
         "What the result depends on, besides the sources; the command line is not part of it.",
     ),
-    "sources": _property(
-        STRINGS, "FOLDER//GLOB: files whose content the result depends on."
-    ),
+    "sources": _property(STRINGS, "FOLDER//GLOB: files whose content the result depends on."),
     "outputParent": _property(
         STRING,
         "file:// URI of the folder under which the output is made, named by digest.",
@@ -110,23 +88,15 @@ SCHEMA: dict[str, Any] = {
             {
                 "digest": _property(STRING, "SHA-256 of what the result depends on."),
                 "output": _property(STRING, "file:// URI of the folder that it made."),
-                "outcome": _property(
-                    ANY, "The command's own result: what `result` holds."
-                ),
+                "outcome": _property(ANY, "The command's own result: what `result` holds."),
                 "checksum": _property(
                     STRING,
                     "`sha256:` of the file `result`; of a manifest, it names all files.",
                 ),
-                "content": _property(
-                    STRING, "SHA-256 of everything in the output folder."
-                ),
-                "seconds": _property(
-                    {"type": "number"}, "How long it ran, in seconds."
-                ),
+                "content": _property(STRING, "SHA-256 of everything in the output folder."),
+                "seconds": _property({"type": "number"}, "How long it ran, in seconds."),
             },
         ),
-        f"{PACKAGE}:index:File": _resource(
-            "A text file, replaced by rename.", FILE_INPUTS, {}
-        ),
+        f"{PACKAGE}:index:File": _resource("A text file, replaced by rename.", FILE_INPUTS, {}),
     },
 }

@@ -39,11 +39,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     """Args: engine: address of the engine, for progress lines; None without one."""
 
     def __init__(self, engine: str | None) -> None:
-        self.engine = (
-            engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine))
-            if engine
-            else None
-        )
+        self.engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
         self.context = Context(root=Path.cwd(), report=self._report)
 
     def GetSchema(self, request: Any, context: Any) -> Any:
@@ -59,29 +55,18 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse()
 
     def Configure(self, request: Any, context: Any) -> Any:
-        root = from_struct(request.args).get("root") or request.variables.get(
-            f"{PACKAGE}:config:root"
-        )
-        self.context = Context(
-            root=Path(root) if root else Path.cwd(), report=self._report
-        )
+        root = from_struct(request.args).get("root") or request.variables.get(f"{PACKAGE}:config:root")
+        self.context = Context(root=Path(root) if root else Path.cwd(), report=self._report)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
         state = from_struct(request.olds) or None
-        inputs, refusals = self._lifecycle(request.urn).check(
-            from_struct(request.news), state
-        )
-        failures = [
-            provider_pb2.CheckFailure(property=key, reason=text)
-            for key, text in refusals.items()
-        ]
+        inputs, refusals = self._lifecycle(request.urn).check(from_struct(request.news), state)
+        failures = [provider_pb2.CheckFailure(property=key, reason=text) for key, text in refusals.items()]
         return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=failures)
 
     def Diff(self, request: Any, context: Any) -> Any:
-        change = self._lifecycle(request.urn).diff(
-            from_struct(request.olds), from_struct(request.news)
-        )
+        change = self._lifecycle(request.urn).diff(from_struct(request.olds), from_struct(request.news))
         return _diff_response(change)
 
     def Create(self, request: Any, context: Any) -> Any:
@@ -90,32 +75,22 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             from_struct(request.properties),
         )
         if request.preview:
-            return provider_pb2.CreateResponse(
-                properties=to_struct(lifecycle.preview(None, inputs))
-            )
-        identity, state = self._attempt(
-            context, lambda: lifecycle.create(request.urn, inputs)
-        )
+            return provider_pb2.CreateResponse(properties=to_struct(lifecycle.preview(None, inputs)))
+        identity, state = self._attempt(context, lambda: lifecycle.create(request.urn, inputs))
         return provider_pb2.CreateResponse(id=identity, properties=to_struct(state))
 
     def Read(self, request: Any, context: Any) -> Any:
         state = self._lifecycle(request.urn).read(from_struct(request.properties))
         if state is None:
             return provider_pb2.ReadResponse()
-        return provider_pb2.ReadResponse(
-            id=request.id, properties=to_struct(state), inputs=request.inputs
-        )
+        return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
 
     def Update(self, request: Any, context: Any) -> Any:
         lifecycle = self._lifecycle(request.urn)
         state, inputs = from_struct(request.olds), from_struct(request.news)
         if request.preview:
-            return provider_pb2.UpdateResponse(
-                properties=to_struct(lifecycle.preview(state, inputs))
-            )
-        updated = self._attempt(
-            context, lambda: lifecycle.update(request.urn, state, inputs)
-        )
+            return provider_pb2.UpdateResponse(properties=to_struct(lifecycle.preview(state, inputs)))
+        updated = self._attempt(context, lambda: lifecycle.update(request.urn, state, inputs))
         return provider_pb2.UpdateResponse(properties=to_struct(updated))
 
     def Delete(self, request: Any, context: Any) -> Any:
@@ -141,9 +116,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _report(self, urn: str, line: str) -> None:
         if self.engine is not None:
             self.engine.Log(
-                engine_pb2.LogRequest(
-                    severity=engine_pb2.INFO, message=line, urn=urn, ephemeral=True
-                )
+                engine_pb2.LogRequest(severity=engine_pb2.INFO, message=line, urn=urn, ephemeral=True)
             )
 
 

@@ -95,11 +95,7 @@ class Supervisor:
 
     def revisions(self) -> dict[str, str]:
         """Program -> revision, for those that are alive."""
-        return {
-            name: self._revision(name)
-            for name, status in self.statuses().items()
-            if status.alive
-        }
+        return {name: self._revision(name) for name, status in self.statuses().items() if status.alive}
 
     def statuses(self) -> dict[str, Status]:
         """Program -> what supervisord says of it; nothing when it is not running."""
@@ -107,9 +103,7 @@ class Supervisor:
             if rpc is None:
                 return {}
             return {
-                info["name"]: Status(
-                    info["statename"], info["exitstatus"], info["description"]
-                )
+                info["name"]: Status(info["statename"], info["exitstatus"], info["description"])
                 for info in rpc.getAllProcessInfo()
             }
 
@@ -148,10 +142,7 @@ class Supervisor:
 
     def definitions(self) -> dict[str, str]:
         """Program -> its stored definition, which `restore` takes."""
-        return {
-            conf.stem: conf.read_text()
-            for conf in (self.folder / "programs").glob("*.conf")
-        }
+        return {conf.stem: conf.read_text() for conf in (self.folder / "programs").glob("*.conf")}
 
     def restore(self, name: str, definition: str) -> None:
         """Puts a program back as it was."""
@@ -245,8 +236,7 @@ class Supervisor:
         # The kernel ends a program when its supervisor dies: no orphan holds a port.
         command = shlex.join(["setpriv", "--pdeathsig", "KILL", "--", *program.command])
         environment = ",".join(
-            f"{key}={_quoted(value)}"
-            for key, value in sorted(program.environment.items())
+            f"{key}={_quoted(value)}" for key, value in sorted(program.environment.items())
         )
         lines = {
             "command": command,
@@ -265,19 +255,13 @@ class Supervisor:
             "stdout_logfile_maxbytes": "10MB",
             "stdout_logfile_backups": "1",
         }
-        body = "\n".join(
-            f"{key} = {value.replace('%', '%%')}" for key, value in lines.items()
-        )
+        body = "\n".join(f"{key} = {value.replace('%', '%%')}" for key, value in lines.items())
         return f"; revision {program.revision}\n[program:{program.name}]\n{body}\n"
 
 
 def clean_environment() -> dict[str, str]:
     """What a child inherits: nothing of the caller's credentials, only what finding programs takes."""
-    return {
-        key: os.environ[key]
-        for key in ("PATH", "HOME", "LANG", "TMPDIR")
-        if key in os.environ
-    }
+    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
 
 
 def _quoted(value: str) -> str:

@@ -46,17 +46,13 @@ class TaskLifecycle:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def check(
-        self, inputs: Properties, state: Properties | None
-    ) -> tuple[Properties, dict[str, str]]:
+    def check(self, inputs: Properties, state: Properties | None) -> tuple[Properties, dict[str, str]]:
         if has_unknown([inputs.get("key"), inputs.get("sources")]):
             return {**inputs, "digest": UNKNOWN}, {}
         try:
             sources = digest_of_sources(self.context.root, inputs.get("sources") or [])
         except FileNotFoundError as error:
-            return inputs, {
-                "sources": f"{error} Restore the files or correct the pattern."
-            }
+            return inputs, {"sources": f"{error} Restore the files or correct the pattern."}
         key = json.dumps([inputs.get("key"), sources], sort_keys=True)
         return {**inputs, "digest": hashlib.sha256(key.encode()).hexdigest()}, {}
 
@@ -71,16 +67,13 @@ class TaskLifecycle:
     def preview(self, state: Properties | None, inputs: Properties) -> Properties:
         known = {key: inputs.get(key) for key in (*INPUTS, "digest")}
         made = {
-            key: state[key] if state else UNKNOWN
-            for key in ("outcome", "checksum", "content", "seconds")
+            key: state[key] if state else UNKNOWN for key in ("outcome", "checksum", "content", "seconds")
         }
         return {**known, "output": self._output(inputs), **made}
 
     def create(self, urn: str, inputs: Properties) -> tuple[str, Properties]:
         output = self._output(inputs)
-        log = (
-            self.context.root / ".skerry" / "run" / "tasks" / f"{inputs['program']}.log"
-        )
+        log = self.context.root / ".skerry" / "run" / "tasks" / f"{inputs['program']}.log"
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         began = time.monotonic()
         shutil.rmtree(
@@ -91,9 +84,7 @@ class TaskLifecycle:
             if status != 0:
                 raise self._failure(inputs, log, f"ended with status {status}")
             outcome = self._outcome(inputs, folder_of(output), log)
-            checksum = (
-                f"sha256:{digest_of_file(folder_of(output) / inputs['result'])}"
-            )
+            checksum = f"sha256:{digest_of_file(folder_of(output) / inputs['result'])}"
         except BaseException:
             shutil.rmtree(folder_of(output), ignore_errors=True)
             raise
@@ -155,13 +146,9 @@ class TaskLifecycle:
             shown = ""
             while process.poll() is None:
                 if self.context.cancelled.wait(0.2):
-                    raise ResourceError(
-                        f"{inputs['program']}: interrupted; the next `up` runs it again."
-                    )
+                    raise ResourceError(f"{inputs['program']}: interrupted; the next `up` runs it again.")
                 if time.monotonic() > deadline:
-                    raise self._failure(
-                        inputs, log, f"took longer than {inputs['timeoutSeconds']} s"
-                    )
+                    raise self._failure(inputs, log, f"took longer than {inputs['timeoutSeconds']} s")
                 line = _last_line(log)
                 if line and line != shown:
                     shown = line
@@ -177,9 +164,7 @@ class TaskLifecycle:
         try:
             return json.loads(result.read_text())
         except (OSError, ValueError) as error:
-            raise self._failure(
-                inputs, log, f"left no readable {inputs['result']} ({error})"
-            ) from None
+            raise self._failure(inputs, log, f"left no readable {inputs['result']} ({error})") from None
 
     def _failure(self, inputs: Properties, log: Path, what: str) -> ResourceError:
         lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]

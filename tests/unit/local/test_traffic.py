@@ -26,9 +26,7 @@ def test_all_requests_go_somewhere(regions: dict[str, Dialled]) -> None:
 def test_a_drained_region_is_not_even_there_to_take_over(
     regions: dict[str, Dialled],
 ) -> None:
-    assert set(shares(regions)) == {
-        name for name, region in regions.items() if not region.drained
-    }
+    assert set(shares(regions)) == {name for name, region in regions.items() if not region.drained}
 
 
 @given(REGIONS, st.sampled_from(["a", "b", "c", "d"]))
@@ -46,9 +44,7 @@ def test_full_dials_share_equally() -> None:
     }
 
 
-def test_a_dial_is_a_share_of_what_is_routed_to_the_region_not_a_weight_between_regions() -> (
-    None
-):
+def test_a_dial_is_a_share_of_what_is_routed_to_the_region_not_a_weight_between_regions() -> None:
     assert shares({"a": Dialled(0.5, False), "b": Dialled(1, False)}) == {
         "a": 0.25,
         "b": 0.75,

@@ -108,6 +108,16 @@ def test_a_file_without_the_locked_hash_is_refused_and_the_environment_stays_inc
     assert "another file than the lock names" in caught.value.remedy
 
 
+def test_a_pin_without_a_hash_is_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venv: Path
+) -> None:
+    index(site, monkeypatch)
+    offer(site, "otherthing", "1.0")
+    (tmp_path / "small.txt").write_text("otherthing==1.0\n")
+    with pytest.raises(Problem, match="Hashes are required"):
+        environments.install(venv, tmp_path, SMALL.steps[0])
+
+
 def test_a_missing_lock_is_named_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="small.txt is missing") as caught:
         environments.ensure(SMALL, tmp_path, tmp_path)

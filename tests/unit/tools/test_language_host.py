@@ -112,7 +112,7 @@ def test_the_host_ends_with_an_engine_that_is_killed_or_interrupted(
         assert hosts, "no language host was found below the engine"
         os.killpg(running.pid, end)
         running.stdout.read()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while any(host.is_running() and host.status() != psutil.STATUS_ZOMBIE for host in hosts):
-        assert time.monotonic() < deadline, "the language host outlived its engine by a minute"
+        assert time.monotonic() < deadline, "the language host outlived its engine by half a minute"
         time.sleep(0.05)
