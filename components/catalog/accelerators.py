@@ -31,6 +31,4 @@ ACCELERATORS = (
 
 def accelerators_on(target: str) -> tuple[str, ...]:
     """Names of the accelerators that a target has, sorted."""
-    return tuple(
-        sorted(row.name for row in ACCELERATORS if target in row.machine_types)
-    )
+    return tuple(sorted(row.name for row in ACCELERATORS if target in row.machine_types))
