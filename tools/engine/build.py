@@ -62,7 +62,7 @@ def compile_engine(go: str, version: str, cache: Path, place: Place) -> None:
     if done.returncode:
         raise NotServed(
             f"go build failed:\n{tail(done.stdout, 6)}",
-            "reach a Go module proxy (GOPROXY), free 4 GB of disk, and run the same command again",
+            "reach a Go module proxy (GOPROXY), free 5 GB of disk, and run the same command again",
         )
     told = subprocess.run([str(place.bin / "pulumi"), "version"], capture_output=True, text=True)
     said = (told.stdout or told.stderr).strip()
