@@ -3,7 +3,7 @@
 import pulumi
 
 from components import assembly
-from components.settings import read_stack_settings
+from components.settings.read import read_stack_settings
 
 settings = read_stack_settings()  # every mistake of the stack file is reported here, before any resource
 target = assembly.target_of(settings)

@@ -15,7 +15,8 @@ from components.contracts import (
     TrainingRun,
 )
 from components.local.platform import LocalPlatform
-from components.settings import RegionSettings, StackSettings
+from components.settings.items import RegionSettings
+from components.settings.model import StackSettings
 
 TARGETS: Mapping[str, Callable[[StackSettings], Target]] = {"local": LocalPlatform}
 """The one place where a target's name means something."""

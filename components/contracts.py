@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from pulumi import Output
 
-from components.settings import (
+from components.settings.items import (
     EndpointSettings,
     ModelSettings,
     PoolSettings,

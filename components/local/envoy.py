@@ -19,7 +19,7 @@ from components.local.envoy_routes import (
     region_routes,
     regions_routes,
 )
-from components.settings import EndpointSettings
+from components.settings.items import EndpointSettings
 
 LOOPBACK = "127.0.0.1"
 REGIONS_CLUSTER = "regions"

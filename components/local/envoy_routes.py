@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from components.settings import EndpointSettings
+from components.settings.items import EndpointSettings
 
 Json = dict[str, Any]
 

@@ -19,7 +19,7 @@ from components.local.layout import (
 )
 from components.local.resources import TOOLKIT_PYTHON, File, ProcessSet
 from components.local.traffic import Dialled, shares
-from components.settings import EndpointSettings
+from components.settings.items import EndpointSettings
 
 READY_SECONDS = 60
 

@@ -11,7 +11,8 @@ from components.local.load_balancer import LocalGlobalLoadBalancer
 from components.local.region import LocalRegion
 from components.local.resources import ROOT, LocalProvider
 from components.local.traffic import Dialled
-from components.settings import RegionSettings, StackSettings
+from components.settings.items import RegionSettings
+from components.settings.model import StackSettings
 
 
 class LocalPlatform:

@@ -19,7 +19,7 @@ from components.local.node_pool import LocalNodePool
 from components.local.settings import LocalTarget
 from components.local.storage import LocalTieredStorage
 from components.local.training_job import LocalTrainingJob
-from components.settings import (
+from components.settings.items import (
     EndpointSettings,
     ModelSettings,
     PoolSettings,

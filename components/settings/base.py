@@ -16,6 +16,4 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 class Frozen(BaseModel):
     """Immutable, strict about types, and closed against unknown keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

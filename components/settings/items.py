@@ -29,9 +29,7 @@ class Scheme(Enum):
 class RegionSettings(Frozen):
     """One region of the stack."""
 
-    name: Name = Field(
-        description="Name of the region; it becomes part of the names of what it holds."
-    )
+    name: Name = Field(description="Name of the region; it becomes part of the names of what it holds.")
     dial: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0,
         description="Share of the traffic already routed to this region that it keeps, 0.0 to 1.0. Not a weight "
@@ -47,9 +45,7 @@ class PoolSettings(Frozen):
     """A node pool, made in every region."""
 
     name: Name = Field(description="What training runs and services name.")
-    accelerator: Name = Field(
-        description="Row of the catalog that the target must have."
-    )
+    accelerator: Name = Field(description="Row of the catalog that the target must have.")
     max_nodes: Annotated[int, Field(ge=1, le=1000)] = Field(
         description="Most nodes in one region. A training worker or a replica takes one."
     )
@@ -75,11 +71,9 @@ class ModelSettings(Frozen):
     """A model version, published once."""
 
     name: Name = Field(description="What services name.")
-    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.+$")] = (
-        Field(
-            description="Where it is from: training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed "
-            "Python package, or a file:// folder in Hugging Face's Llama layout.",
-        )
+    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.+$")] = Field(
+        description="Where it is from: training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed "
+        "Python package, or a file:// folder in Hugging Face's Llama layout.",
     )
     scheme: Scheme = Field(
         default=Scheme.INT8_WEIGHT_ONLY,
@@ -89,11 +83,7 @@ class ModelSettings(Frozen):
     @property
     def run(self) -> str | None:
         """Name of the training run that it is from, if it is from one."""
-        return (
-            self.source.removeprefix(TRAINED)
-            if self.source.startswith(TRAINED)
-            else None
-        )
+        return self.source.removeprefix(TRAINED) if self.source.startswith(TRAINED) else None
 
 
 class ServiceSettings(Frozen):
@@ -102,9 +92,7 @@ class ServiceSettings(Frozen):
     name: Name = Field(description="What a request gives as its `model`.")
     model: Name = Field(description="Model whose version is served.")
     pool: Name = Field(description="Node pool on which the replicas run.")
-    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=1, description="Replicas per region."
-    )
+    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Replicas per region.")
 
 
 class HealthSettings(Frozen):

@@ -26,9 +26,7 @@ LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
 class StackSettings(Frozen):
     """Everything that stands under `skerry:stack`."""
 
-    environment: Name = Field(
-        description="Environment that the stack belongs to, such as dev or prod."
-    )
+    environment: Name = Field(description="Environment that the stack belongs to, such as dev or prod.")
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = Field(
         default=(Layer.PLATFORM, Layer.APPS),
         description="Parts that this stack holds. Production splits them, so that a model update cannot touch a "
@@ -46,21 +44,13 @@ class StackSettings(Frozen):
     target: TargetSettings = Field(
         discriminator=told_apart(TargetSettings), description="Where the stack runs."
     )
-    regions: Annotated[
-        tuple[RegionSettings, ...], Field(min_length=1, max_length=20)
-    ] = Field(description="Regions, in an order that does not matter to traffic.")
-    pools: tuple[PoolSettings, ...] = Field(
-        default=(), description="Node pools, made in every region."
+    regions: Annotated[tuple[RegionSettings, ...], Field(min_length=1, max_length=20)] = Field(
+        description="Regions, in an order that does not matter to traffic."
     )
-    training: tuple[TrainingSettings, ...] = Field(
-        default=(), description="Training runs."
-    )
-    models: tuple[ModelSettings, ...] = Field(
-        default=(), description="Models to publish."
-    )
-    services: tuple[ServiceSettings, ...] = Field(
-        default=(), description="Services, in every region."
-    )
+    pools: tuple[PoolSettings, ...] = Field(default=(), description="Node pools, made in every region.")
+    training: tuple[TrainingSettings, ...] = Field(default=(), description="Training runs.")
+    models: tuple[ModelSettings, ...] = Field(default=(), description="Models to publish.")
+    services: tuple[ServiceSettings, ...] = Field(default=(), description="Services, in every region.")
     endpoint: EndpointSettings = Field(
         default=EndpointSettings(), description="Endpoints, regional and global."
     )

@@ -31,9 +31,7 @@ def stack_file_schema() -> dict[str, Any]:
                 # A key of our own namespace is a secret: its value is an object with `secure`.
                 "patternProperties": {
                     "^skerry:": {"type": "object"},
-                    "^(?!skerry:)[a-z][a-z0-9-]*:.+$": {
-                        "description": "A key of a provider or of Pulumi."
-                    },
+                    "^(?!skerry:)[a-z][a-z0-9-]*:.+$": {"description": "A key of a provider or of Pulumi."},
                 },
                 "additionalProperties": False,
             },
@@ -61,9 +59,7 @@ def main(arguments: list[str]) -> None:
         FILE.write_text(text)
     elif arguments == ["--check"]:
         if not FILE.exists() or FILE.read_text() != text:
-            sys.exit(
-                "stacks/schema.json is not what components/settings says. Run `./skerry schema`."
-            )
+            sys.exit("stacks/schema.json is not what components/settings says. Run `./skerry schema`.")
     else:
         sys.exit("usage: python -m components.settings.schema --write|--check")
 

@@ -12,9 +12,7 @@ from components.settings.parts import Parts
 TargetSettings = LocalTarget
 """Every target's settings: `LocalTarget | NextTarget` when there is a next one."""
 
-TARGET_RULES: Mapping[str, Callable[[Parts, Any], Iterable[Mistake]]] = {
-    "local": local_rules
-}
+TARGET_RULES: Mapping[str, Callable[[Parts, Any], Iterable[Mistake]]] = {"local": local_rules}
 """Target -> rules that hold on that target only, over the parts and the target's own settings."""
 
 

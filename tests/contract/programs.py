@@ -7,7 +7,7 @@ from typing import Any
 
 from components import assembly
 from components.contracts import Region, Target
-from components.settings import StackSettings
+from components.settings.model import StackSettings
 from tests.contract.targets import Case
 from tests.recorder import Recording, record
 

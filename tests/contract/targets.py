@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.settings import StackSettings, load_stack_settings
+from components.settings.load import load_stack_settings
+from components.settings.model import StackSettings
 from tests.recorder import Answers, Recording
 
 Served = dict[tuple[str, str], tuple[str, str]]

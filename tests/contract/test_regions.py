@@ -12,7 +12,8 @@ from fsspec.core import url_to_fs
 
 from components.assembly import TARGETS as BUILDERS
 from components.contracts import CapacityError, Region
-from components.settings import ServiceSettings, StackSettings, TrainingSettings
+from components.settings.items import ServiceSettings, TrainingSettings
+from components.settings.model import StackSettings
 from tests.contract.programs import regions_of, with_regions
 from tests.contract.targets import POOLS, TARGETS, Case
 

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any
 
 from components.local import envoy
-from components.settings import EndpointSettings, HealthSettings
+from components.settings.items import EndpointSettings, HealthSettings
 from tests.local.plugin import free_port
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.local import envoy
-from components.settings import EndpointSettings, HealthSettings
+from components.settings.items import EndpointSettings, HealthSettings
 
 ENDPOINT = EndpointSettings(
     request_timeout_seconds=111,

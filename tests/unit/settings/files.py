@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.settings import Mistake, SettingsError, load_stack_settings
+from components.settings.load import load_stack_settings
+from components.settings.mistakes import Mistake, SettingsError
 
 ROOT = Path(__file__).resolve().parents[3]
 STACK_FILES = sorted((ROOT / "stacks").glob("Pulumi.*.yaml"))

@@ -8,7 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.settings import SettingsError, StackSettings, load_stack_settings
+from components.settings.load import load_stack_settings
+from components.settings.mistakes import SettingsError
+from components.settings.model import StackSettings
 from tests.unit.settings.files import LOCAL
 
 SCALARS = (

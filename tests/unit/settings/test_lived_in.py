@@ -10,7 +10,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from components.settings import StackSettings, load_stack_settings
+from components.settings.load import load_stack_settings
+from components.settings.model import StackSettings
 from tests.unit.settings.files import FILES, settings_of
 
 Given = set[tuple[type[BaseModel], str]]

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.settings import RegionSettings, SettingsError, load_stack_settings
+from components.settings.items import RegionSettings
+from components.settings.load import load_stack_settings
+from components.settings.mistakes import SettingsError
 from tests.unit.settings.files import LOCAL, mistakes_of, only_mistake_of, spoiled
 
 POOLS = LOCAL["pools"]

@@ -10,7 +10,8 @@ import pytest
 from pulumi.runtime import config as runtime_config
 from pulumi.runtime import set_all_config
 
-from components.settings import load_stack_settings, read_stack_settings
+from components.settings.load import load_stack_settings
+from components.settings.read import read_stack_settings
 from tests.unit.settings.files import LOCAL
 
 STACK = json.dumps(LOCAL)

@@ -9,7 +9,7 @@ import pytest
 
 from components.catalog.accelerators import ACCELERATORS
 from components.local.settings import LAST_PORT, MOST_REPLICAS, MOST_SERVICES
-from components.settings import load_stack_settings
+from components.settings.load import load_stack_settings
 from tests.unit.settings.files import LOCAL, mistakes_of, only_mistake_of, spoiled
 
 EAST, WEST = LOCAL["regions"]
