@@ -38,7 +38,7 @@ INPUTS = (
     "result",
     "timeoutSeconds",
 )
-LOG_LINES = 15
+LOG_LINES = 40
 VERSION_DIGITS = 12
 
 
