@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.local.clone import Clone, make_clone
+from tests.local.plugin import ROOT
 
 RESULTS = Path(__file__).parent / "results" / "local_stack.json"
 AIMS = {"up_warm": 90.0, "up_without_changes": 10.0}
@@ -41,6 +42,7 @@ def main() -> int:
         aim = AIMS.get(name)
         verdict = "" if aim is None else f"  {'MET' if middle <= aim else 'MISSED'} aim {aim:.0f} s"
         print(f"{name}: median {middle:.1f} s of {len(seconds)}{verdict}")
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(
         json.dumps({**machine(), "seconds": samples, "aims": AIMS}, indent=2, sort_keys=True) + "\n"
     )
@@ -66,7 +68,7 @@ def timed(action: Callable[[], Any]) -> float:
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
     processor = next(
         line.partition(":")[2].strip()

@@ -12,7 +12,9 @@ import typer
 from cli import stack as stacks
 from cli.diagram import mermaid
 from cli.engine import EngineError, environment, run_engine
+from components.local.provider.lifecycle import ResourceError
 from components.settings import schema as settings_schema
+from tools.problem import Problem
 
 app = typer.Typer(
     help="Skerry: infrastructure for AI workloads, declared per environment and region.",
@@ -30,7 +32,8 @@ Stack = Annotated[
 def up(stack: Stack = "local") -> None:
     """Bring a stack to what its file declares."""
     stacks.recover(stack)
-    status = run_engine(stack, "up", "--yes", "--skip-preview", "--suppress-outputs")
+    # With its preview: what can be refused (a port, a setting) is refused before anything is done.
+    status = run_engine(stack, "up", "--yes", "--suppress-outputs")
     if status == 0:
         told = stacks.outputs(stack)
         print(f"{told['endpoint']} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")
@@ -72,7 +75,7 @@ def env(stack: Stack = "local") -> None:
     """Print what bare `pulumi` needs, for `eval "$(./skerry env)"`."""
     stacks.recover(stack)
     for key, value in sorted(environment(stack).items()):
-        print(f"export {key}={shlex.quote(value)}")
+        print(f"unset {key}" if value is None else f"export {key}={shlex.quote(value)}")
 
 
 @app.command()
@@ -101,7 +104,7 @@ def _exit(status: int) -> None:
 def main() -> None:
     try:
         app()
-    except EngineError as error:
+    except (EngineError, Problem, ResourceError) as error:
         print(f"skerry: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -1,7 +1,8 @@
 """The environment in which Pulumi's engine runs, and running it.
 
-What a user has set always wins: a backend, a login, a secrets provider. What is left open gets a default that
-needs no account. Stack `local` alone gets an empty passphrase: it holds no secrets, and its salt is committed.
+A backend, a login or a secrets provider of the user's own always wins. What is left open gets a default that needs
+no account. Stack `local` alone has an empty passphrase, whatever the shell holds: it keeps no secrets, and its
+salt is committed.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -18,7 +21,10 @@ from tools.engine import engine_path
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".skerry" / "state"
-EMBEDDED_STACK = "local"
+EMBEDDED = "local"
+"""The stack and the target that run in this clone: its state, folders and ports are one set per clone."""
+HANDED_OUT = {"PULUMI_OPTION_REFRESH": "true", "PULUMI_CONFIG_PASSPHRASE": ""}
+"""What a shell may still hold of the embedded stack, and another stack must not get."""
 
 
 class EngineError(Exception):
@@ -40,48 +46,47 @@ def stack_file(stack: str) -> Path:
     return path
 
 
-def environment(stack: str) -> dict[str, str]:
-    """Variables that bare `pulumi` needs for a stack, on top of the caller's own.
+def environment(stack: str) -> dict[str, str | None]:
+    """Variables that bare `pulumi` needs for a stack, on top of the caller's own; None is one to unset.
 
     Raises:
-        EngineError: a cloud stack without a backend or a secrets provider of the user's own.
+        EngineError: a stack file that is no YAML; a stack other than `local` without a backend or a secrets
+            provider of the user's own.
     """
-    file = yaml.safe_load(stack_file(stack).read_text()) or {}
-    variables = {
+    file = _content(stack)
+    variables: dict[str, str | None] = {
         "PATH": os.pathsep.join([*map(str, engine_path()), os.environ.get("PATH", "")]),
         "PULUMI_STACK": stack,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
-    if stack == EMBEDDED_STACK:
-        if not _has_backend():
-            STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
-            variables["PULUMI_BACKEND_URL"] = STATE.as_uri()
-        if "secretsprovider" not in file:
-            variables["PULUMI_CONFIG_PASSPHRASE"] = ""
-        # A reboot leaves processes dead while the state says otherwise: look before planning.
-        variables["PULUMI_OPTION_REFRESH"] = "true"
-        return variables
-    if not _has_backend():
-        raise EngineError(
-            f"stack {stack!r} has no backend: the local state in .skerry/state is for stack {EMBEDDED_STACK!r} "
-            "only. Run `pulumi login` or set PULUMI_BACKEND_URL (such as s3://BUCKET?region=REGION&awssdk=v2)."
-        )
-    if _uses_embedded_backend():
-        raise EngineError(
-            f"PULUMI_BACKEND_URL: {os.environ['PULUMI_BACKEND_URL']} is the state of stack {EMBEDDED_STACK!r}, "
-            f"not a place for {stack!r}. Unset it (`unset PULUMI_BACKEND_URL`) and log in to a backend of your own."
-        )
-    if "secretsprovider" not in file and not _has_passphrase():
-        raise EngineError(
-            f"stack {stack!r} has no secrets provider: the empty passphrase is for stack {EMBEDDED_STACK!r} only. "
-            "Set `secretsprovider:` in its file (awskms://..., gcpkms://...) or PULUMI_CONFIG_PASSPHRASE_FILE."
-        )
-    if file.get("encryptionsalt") == _embedded_salt():
-        raise EngineError(
-            f"encryptionsalt: {stack_file(stack).name} carries the public salt of stack {EMBEDDED_STACK!r}. Remove "
-            "the line; `pulumi stack init` writes one of its own."
-        )
+    if stack != EMBEDDED:
+        _require_own(stack, file)
+        stale = [key for key, value in HANDED_OUT.items() if os.environ.get(key) == value]
+        return {**variables, **dict.fromkeys(stale)}
+    if backend() is None:
+        STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
+        variables["PULUMI_BACKEND_URL"] = STATE.as_uri()
+    if "secretsprovider" not in file:
+        variables |= {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_CONFIG_PASSPHRASE_FILE": None}
+    # A reboot leaves processes dead while the state says otherwise: look before planning.
+    variables["PULUMI_OPTION_REFRESH"] = "true"
     return variables
+
+
+def backend() -> str | None:
+    """Where the user keeps state, by variable or login; None when nothing is said."""
+    if url := os.environ.get("PULUMI_BACKEND_URL"):
+        return url
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        return json.loads((home / "credentials.json").read_text()).get("current") or None
+    except (OSError, ValueError):
+        return None
+
+
+def uses_default_state() -> bool:
+    """Whether state lies in .skerry/state, by default or because the user said so."""
+    return _is_embedded(backend() or STATE.as_uri())
 
 
 def run_engine(stack: str, *arguments: str) -> int:
@@ -95,33 +100,14 @@ def run_engine(stack: str, *arguments: str) -> int:
 
 
 def engine_json(stack: str, *arguments: str) -> Any:
-    """Runs the engine and reads the JSON that it prints.
-
-    Raises:
-        EngineError: the engine failed; its own words are in the text.
-    """
-    done = subprocess.run(
-        ["pulumi", *arguments],
-        cwd=ROOT,
-        env=_complete(stack),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise EngineError(f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    """Runs the engine and reads the JSON that it prints; raises `EngineError` when it fails."""
+    return json.loads(engine_text(stack, ROOT, *arguments))
 
 
 def engine_text(stack: str, cwd: Path, *arguments: str) -> str:
     """Runs the engine in a folder and returns what it prints; raises `EngineError` when it fails."""
     done = subprocess.run(
-        ["pulumi", *arguments],
-        cwd=cwd,
-        env=_complete(stack),
-        capture_output=True,
-        text=True,
-        check=False,
+        ["pulumi", *arguments], cwd=cwd, env=_complete(stack), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise EngineError(f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}")
@@ -129,31 +115,55 @@ def engine_text(stack: str, cwd: Path, *arguments: str) -> str:
 
 
 def _complete(stack: str) -> dict[str, str]:
-    return {**os.environ, **environment(stack)}
+    merged = {**os.environ, **environment(stack)}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
-def uses_default_state(stack: str) -> bool:
-    """Whether the stack's state lies in .skerry/state."""
-    return environment(stack).get("PULUMI_BACKEND_URL") == STATE.as_uri() or _uses_embedded_backend()
-
-
-def _has_backend() -> bool:
-    if os.environ.get("PULUMI_BACKEND_URL"):
-        return True
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+def _content(stack: str) -> Mapping[str, Any]:
+    path = stack_file(stack)
     try:
-        return bool(json.loads((home / "credentials.json").read_text()).get("current"))
-    except (OSError, ValueError):
-        return False
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise EngineError(
+            f"{path.relative_to(ROOT)} is no YAML: {error}. Correct that line; stacks/README.md explains the keys."
+        ) from None
+    return content if isinstance(content, dict) else {}
 
 
-def _uses_embedded_backend() -> bool:
-    return os.environ.get("PULUMI_BACKEND_URL", "").rstrip("/") == STATE.as_uri()
+def _require_own(stack: str, file: Mapping[str, Any]) -> None:
+    """Refuses what belongs to the embedded stack, and the lack of what it would stand in for."""
+    name = stack_file(stack).name
+    target = ((file.get("config") or {}).get("skerry:stack") or {}).get("target")
+    if isinstance(target, dict) and target.get("name") == EMBEDDED:
+        raise EngineError(
+            f"{name}: target.name: {EMBEDDED!r} runs as stack {EMBEDDED!r} only, because folders and ports of a "
+            f"clone are one set. Change stacks/Pulumi.{EMBEDDED}.yaml, or use another clone with another port."
+        )
+    own = backend()
+    if own is None:
+        raise EngineError(
+            f"stack {stack!r} has no backend: the local state in .skerry/state is for stack {EMBEDDED!r} only. "
+            "Run `pulumi login` or set PULUMI_BACKEND_URL (such as s3://BUCKET?region=REGION&awssdk=v2)."
+        )
+    if _is_embedded(own):
+        raise EngineError(
+            f"backend: {own} is the state of stack {EMBEDDED!r}, not a place for {stack!r}. Unset it "
+            "(`unset PULUMI_BACKEND_URL`, `pulumi logout`) and log in to a backend of your own."
+        )
+    passphrase = os.environ.get("PULUMI_CONFIG_PASSPHRASE") or os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    if "secretsprovider" not in file and not passphrase:
+        raise EngineError(
+            f"stack {stack!r} has no secrets provider: the empty passphrase is for stack {EMBEDDED!r} only. Set "
+            "`secretsprovider:` in its file (awskms://..., gcpkms://...) or PULUMI_CONFIG_PASSPHRASE_FILE."
+        )
+    salt = file.get("encryptionsalt")
+    if salt is not None and salt == _content(EMBEDDED).get("encryptionsalt"):
+        raise EngineError(
+            f"encryptionsalt: {name} carries the public salt of stack {EMBEDDED!r}. Remove the line; "
+            "`pulumi stack init` writes one of its own."
+        )
 
 
-def _has_passphrase() -> bool:
-    return bool(os.environ.get("PULUMI_CONFIG_PASSPHRASE") or os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"))
-
-
-def _embedded_salt() -> str | None:
-    return (yaml.safe_load(stack_file(EMBEDDED_STACK).read_text()) or {}).get("encryptionsalt")
+def _is_embedded(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "file" and Path(unquote(parts.path)).resolve() == STATE.resolve()

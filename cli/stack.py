@@ -11,54 +11,68 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cli.engine import ROOT, STATE, engine_json, engine_text, uses_default_state
+from cli.engine import EMBEDDED, ROOT, STATE, EngineError, engine_json, engine_text, uses_default_state
 from components.local.provider.supervisor import Supervisor
 
 PROJECT = "skerry"
 
 
 def recover(stack: str) -> None:
-    """Makes the stack's state where there is none, and takes away what a killed run left.
+    """Makes the stack's state where there is none, and takes away the lock of a run that was killed.
 
-    Only in the default state: a backend of the user's own may be shared with others.
+    The lock only in the state of this clone: a backend of the user's own may be shared with others.
     """
-    if not uses_default_state(stack):
+    if stack != EMBEDDED:
         return
     _make(stack)
-    _unlock(stack)
+    if uses_default_state():
+        _unlock(stack)
 
 
 def outputs(stack: str) -> Any:
-    """The stack's outputs; raises `EngineError` when the stack is not up."""
+    """The stack's outputs.
+
+    Raises:
+        EngineError: the stack is not up.
+    """
+    resources(stack)
     return engine_json(stack, "stack", "output", "--json")
 
 
 def resources(stack: str) -> list[dict[str, Any]]:
-    """Every resource in the stack's state, as the engine stores it."""
-    deployment = engine_json(stack, "stack", "export")["deployment"]
-    return deployment.get("resources") or []
+    """Every resource in the stack's state, as the engine stores it.
+
+    Raises:
+        EngineError: the stack is not up.
+    """
+    recover(stack)
+    found = engine_json(stack, "stack", "export")["deployment"].get("resources")
+    if not found:
+        raise EngineError(f"stack {stack!r} is not up. Run `make up`, or `./skerry up --stack {stack}`.")
+    return found
 
 
 def sweep(stack: str) -> None:
-    """Ends what an interrupted `up` had started without recording it, and removes what it had half written."""
-    if not uses_default_state(stack):
+    """Ends what an interrupted `up` had started without recording it, and removes everything but the state: what a
+    destroyed stack had stored is gone, as a destroyed bucket's content is."""
+    if stack != EMBEDDED:
         return
     for folder in sorted((ROOT / ".skerry" / "run").glob("*")):
         Supervisor(folder, ROOT).shut_down()
-    for name in ("run", "etc", "failed"):
-        shutil.rmtree(ROOT / ".skerry" / name, ignore_errors=True)
-    tiers = ROOT / ".skerry" / "tiers"
-    for path in sorted(tiers.rglob(".*"), reverse=True):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in sorted((path for path in tiers.rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
-    if tiers.is_dir() and not any(tiers.iterdir()):
-        tiers.rmdir()
+    for path in (ROOT / ".skerry").iterdir():
+        if path.is_dir() and path != STATE:
+            shutil.rmtree(path)
+        elif path != STATE:
+            path.unlink()
 
 
 def _make(stack: str) -> None:
-    if (STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json").exists():
+    if uses_default_state():
+        known = (STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json").exists()
+    else:
+        listed = engine_json(stack, "stack", "ls", "--json")
+        known = any(entry["name"].rpartition("/")[2] == stack for entry in listed)
+    if known:
         return
     # `stack init` writes a new salt into the project's stack file; a project of its own keeps ours as committed.
     with tempfile.TemporaryDirectory() as folder:

@@ -36,9 +36,15 @@ class Clone:
         return {
             **{key: os.environ[key] for key in KEPT if key in os.environ},
             "HOME": str(self.root.parent / "home"),
+            "TMPDIR": str(self.temporary),
             "PULUMI_HOME": str(self.root.parent / "home" / ".pulumi"),
             "PULUMI_ERROR_OUTPUT_STRING": "1",
         }
+
+    @property
+    def temporary(self) -> Path:
+        """Where programs put temporary files."""
+        return self.root.parent / "tmp"
 
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -143,14 +149,15 @@ def make_clone(folder: Path) -> Clone:
         text=True,
         check=True,
     ).stdout.split("\0")
-    root = folder / "skerry"
+    root = folder / "skérry clone"  # a path that must be quoted in a URI
     for name in filter(None, listed):
         if (ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
     (root / ".tools").symlink_to(ROOT / ".tools")
-    (folder / "home").mkdir()
     clone = Clone(root, free_port(3 * PORTS_PER_REGION))
+    (folder / "home").mkdir()
+    clone.temporary.mkdir()
     settings = clone.settings()
     settings["target"]["port"] = clone.port
     clone.declare(settings)
