@@ -1,7 +1,8 @@
 """A picture of a stack, from its state, as Mermaid text. The same state gives the same text.
 
 Nodes are the components; a region's components stand in its box. An arrow A --> B says that A uses B: some resource
-of A depends on one of B. Arrows that follow from others are left out.
+of A depends on one of B. Arrows that follow from others are left out, and so are those between components of one
+kind: regions roll out one after the other, but none uses another.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def mermaid(resources: Sequence[Mapping[str, Any]]) -> str:
     lines += [f"    {_node(urn, identity, resources)}" for urn in free]
     edges = _reduced(_edges(by_urn, shown))
     lines += [f"    client --> {identity[urn]}" for urn in free if "LoadBalancer" in (_kind(urn) or "")]
-    lines += [f"    {identity[user]} --> {identity[used]}" for user, used in sorted(edges)]
+    uses = [(user, used) for user, used in sorted(edges) if _kind(user) != _kind(used)]
+    lines += [f"    {identity[user]} --> {identity[used]}" for user, used in uses]
     return "\n".join(lines) + "\n"
 
 

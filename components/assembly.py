@@ -46,7 +46,10 @@ def target_of(settings: StackSettings) -> Target:
 
 
 def build_regions(target: Target, settings: StackSettings) -> Regions:
-    """Pools in every region, each run in its own, each version once, then services and an endpoint everywhere."""
+    """Pools in every region, each run in its own, each version once, then services and an endpoint everywhere.
+
+    A service rolls through the regions one after the other: while it changes in one, it stands in the others.
+    """
     regions = {region.name: target.region(region) for region in settings.regions}
     for region in regions.values():
         for pool in settings.pools:
@@ -59,10 +62,15 @@ def build_regions(target: Target, settings: StackSettings) -> Regions:
         )
         for model in settings.models
     }
-    built = {}
+    built: dict[str, BuiltRegion] = {}
+    before: dict[str, Service] = {}
     for region in settings.regions:
         here = regions[region.name]
-        services = tuple(here.serve(service, versions[service.model]) for service in settings.services)
+        services = tuple(
+            here.serve(service, versions[service.model], before.get(service.name))
+            for service in settings.services
+        )
+        before = {service.name: service for service in services}
         built[region.name] = BuiltRegion(region, here.expose(services, settings.endpoint), services)
     return Regions(built, runs, versions)
 

@@ -80,7 +80,8 @@ class Service:
     """What a request gives as its `model`."""
     replicas: int
     address: Output[str]
-    """How the region's own endpoint reaches them: what that means only the target knows."""
+    """How the region's own endpoint reaches them: what that means only the target knows. Whoever uses it waits until
+    the replicas stand."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class RegionEndpoint:
 
     url: Output[str]
     health_path: str
-    """Answers 200 while every service of the region has a healthy replica."""
+    """Answers 200 while any service of the region has a healthy replica; a service that is missing here is answered
+    elsewhere."""
     handle: Output[str]
     """The target's own handle of the endpoint as JSON, for its global load balancer; survives a StackReference."""
 
@@ -136,8 +138,14 @@ class Region(Protocol):
         """Quantizes a model once, from a run's export or from the model's own source, to the hot tier."""
         ...
 
-    def serve(self, service: ServiceSettings, version: ModelVersion) -> Service:
+    def serve(self, service: ServiceSettings, version: ModelVersion, after: Service | None = None) -> Service:
         """Runs replicas of a version, which may have been published in another region.
+
+        Args:
+            service: what to run.
+            version: what to load.
+            after: the same service in another region. Nothing here is touched before that one stands, so a version
+                that fails there leaves this region as it was.
 
         Raises:
             CapacityError: more replicas than the pool has nodes left.

@@ -6,6 +6,7 @@ before `record` returns: an assertion that stands in an `apply` nobody waits for
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,11 +75,16 @@ class _Monitor(MockMonitor):
     def __init__(self, answers: Answers, recording: Recording) -> None:
         super().__init__(_Provider(answers))
         self.recording = recording
+        self.names = threading.Lock()
+        self.taken: set[str] = set()
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802
         urn = self.make_urn(request.parent, request.type, request.name)
-        if urn in self.recording.resources:
-            raise ValueError(f"{urn} is registered twice")
+        # Registrations run in threads of their own: a name is taken before the answer, not after it.
+        with self.names:
+            if urn in self.taken:
+                raise ValueError(f"{urn} is registered twice")
+            self.taken.add(urn)
         answer = super().RegisterResource(request)
         if request.type != "pulumi:pulumi:Stack":
             parent = "" if "pulumi:pulumi:Stack" in request.parent.split("::")[-2:] else request.parent

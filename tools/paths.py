@@ -9,7 +9,4 @@ MADE = ROOT / ".tools"
 
 TOOLKIT = MADE / "toolkit"
 WORKLOADS = MADE / "workloads"
-ENGINE = MADE / "engine"
-GO = MADE / "go"
-CACHE = MADE / "cache"
 REPORTS = MADE / "reports"

@@ -106,6 +106,15 @@ def check_go() -> Finding:
     )
 
 
+def check_curl() -> Finding:
+    """Optional: what the README's requests are made with."""
+    path = shutil.which("curl")
+    rule = "on PATH, only for the requests in README.md"
+    return Finding(
+        "curl", path is not None, path or "not on PATH", rule, "apt-get install curl", required=False
+    )
+
+
 def check_pulumi() -> Finding:
     """Optional: the user's own engine."""
     path = shutil.which("pulumi")
@@ -143,7 +152,7 @@ REQUIRED: list[Callable[[tuple[str, ...]], Finding]] = [
     lambda _: check_writable(),
     check_disk,
 ]
-OPTIONAL: list[Callable[[], Finding]] = [check_go, check_pulumi]
+OPTIONAL: list[Callable[[], Finding]] = [check_go, check_pulumi, check_curl]
 
 
 def required(parts: tuple[str, ...] = ALL_PARTS) -> list[Finding]:

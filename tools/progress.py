@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HEARTBEAT_S = 20
@@ -15,6 +17,25 @@ HEARTBEAT_S = 20
 def say(line: str) -> None:
     """One line of progress."""
     print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def beating(line: Callable[[float], str], every_s: float) -> Iterator[None]:
+    """Say a line, made from the seconds gone by, again and again while the block works."""
+    began = time.monotonic()
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(every_s):
+            say(line(time.monotonic() - began))
+
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        done.set()
+        heart.join()
 
 
 def run(
@@ -27,19 +48,10 @@ def run(
     heartbeat_s: float = HEARTBEAT_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run a long command, its output kept, progress told every `heartbeat_s`; it dies with us."""
-    began = time.monotonic()
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(heartbeat_s):
-            say(f"{what}: {time.monotonic() - began:.0f} s of about {about_s} s")
-
     # A set-up killed in the middle must not leave a pip behind that races the next one.
     setpriv = shutil.which("setpriv")
     tied = [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else command
-    heart = threading.Thread(target=beat, daemon=True)
-    heart.start()
-    try:
+    with beating(lambda gone_s: f"{what}: {gone_s:.0f} s of about {about_s} s", heartbeat_s):
         return subprocess.run(
             tied,
             env=env,
@@ -49,9 +61,6 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
         )
-    finally:
-        done.set()
-        heart.join()
 
 
 def tail(output: str, lines: int = 15) -> str:

@@ -1,4 +1,4 @@
-"""`make sabotage`: every listed breakage, applied to a copy, must turn its named test red.
+"""`make sabotage`: every listed breakage, applied to a copy of its own, must turn its named test red.
 
     python -m tools.sabotage [--since REF] [--only NAME]
 
@@ -13,19 +13,32 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tools import processes
 from tools.paths import MADE, ROOT
 
 ENVIRONMENTS = ("toolkit", "workloads")
-NO_TEST_RAN = (3, 5)  # pytest's own: an internal error, none collected
+# pytest's own exit statuses. Only RED says that a test ran and failed.
+GREEN, RED = 0, 1
+NO_TEST_RAN = {
+    2: "pytest was interrupted, or a module cannot be imported",
+    3: "pytest failed itself",
+    4: "pytest finds no such test, or its module cannot be imported",
+    5: "no test was collected",
+}
+TIMED_OUT = -1
 LIMIT_S = 600
 
 
@@ -84,8 +97,24 @@ def copy_tree(root: Path, into: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=into, check=True)
 
 
-def run_test(copy: Path, breakage: Breakage, made: Path) -> tuple[int, str]:
-    """Run the named test in the copy: pytest's exit status and its output."""
+@contextmanager
+def a_copy(root: Path) -> Iterator[Path]:
+    """A copy of the tree, with room beside it; gone afterwards, and what ran in it too."""
+    with tempfile.TemporaryDirectory(prefix="skerry-sabotage-", ignore_cleanup_errors=True) as scratch:
+        copy = Path(scratch).resolve() / "tree"
+        copy.mkdir()
+        copy_tree(root, copy)
+        try:
+            yield copy
+        finally:
+            processes.end(copy.parent)
+
+
+def run_test(copy: Path, breakage: Breakage, made: Path, limit_s: float = LIMIT_S) -> tuple[int, str]:
+    """Run the named test in the copy: pytest's exit status and its output. Nothing it started is left.
+
+    A run past the limit is TIMED_OUT, unless the test itself had been reported as failed by then.
+    """
     env = {
         **os.environ,
         "PYTHONPATH": str(copy),
@@ -93,18 +122,34 @@ def run_test(copy: Path, breakage: Breakage, made: Path) -> tuple[int, str]:
         "PULUMI_ERROR_OUTPUT_STRING": "1",
     }
     env.pop("PYTEST_ADDOPTS", None)
-    command = [str(made / breakage.env / "bin/python"), "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    try:
-        done = subprocess.run(
-            [*command, breakage.test], cwd=copy, env=env, capture_output=True, text=True, timeout=LIMIT_S
-        )
-    except subprocess.TimeoutExpired:
-        return 1, f"ran past {LIMIT_S} s"
-    return done.returncode, done.stdout + done.stderr
+    command = [str(made / breakage.env / "bin/python"), "-u", "-m", "pytest", "-x", "-v", "--color=no"]
+    command += ["-p", "no:cacheprovider", f"--basetemp={copy.parent / 't'}", breakage.test]
+    # Into a file: a pipe would stay open, and be waited for, as long as anything that the test left behind.
+    output = copy.parent / "output"
+    with output.open("wb") as out:
+        pytest = subprocess.Popen(command, cwd=copy, env=env, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            status = pytest.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            status = TIMED_OUT
+        finally:
+            processes.end(copy.parent)
+            pytest.wait()
+    text = output.read_text(errors="replace")
+    if status == TIMED_OUT:
+        text += f"\nran past {limit_s} s"
+        if reported_red(breakage.test, text):
+            status = RED
+    return status, text
+
+
+def reported_red(test: str, output: str) -> bool:
+    """Whether `pytest -v` has said that the test, or one case of it, failed."""
+    return re.search(rf"(?m)^{re.escape(test)}(\[.*\])? (FAILED|ERROR)\b", output) is not None
 
 
 def attempt(copy: Path, breakage: Breakage, made: Path, green: set[str]) -> str:
-    """Break, test, mend: '' when the test noticed, else why the breakage fails the run."""
+    """Test, break, test: '' when the test noticed, else why the breakage fails the run."""
     file = copy / breakage.file
     if not file.is_file():
         return f"{breakage.file} does not exist"
@@ -113,20 +158,20 @@ def attempt(copy: Path, breakage: Breakage, made: Path, green: set[str]) -> str:
         return f"find occurs {text.count(breakage.find)} times in {breakage.file}, not once"
     if breakage.test not in green:
         status, output = run_test(copy, breakage, made)
-        if status:
+        if status != GREEN:
             said = f"pytest ended with {status}:\n{output[-2000:]}"
             return f"{breakage.test} is not green on the unbroken tree: {said}"
         green.add(breakage.test)
     file.write_text(text.replace(breakage.find, breakage.replace))
-    try:
-        status, output = run_test(copy, breakage, made)
-    finally:
-        file.write_text(text)
-    if status == 0:
+    status, output = run_test(copy, breakage, made)
+    if status == RED:
+        return ""
+    if status == GREEN:
         return f"SURVIVED: {breakage.test} stays green"
-    if status in NO_TEST_RAN:
-        return f"no test ran (pytest ended with {status}):\n{output[-2000:]}"
-    return ""
+    if status == TIMED_OUT:
+        return f"{breakage.test} did not end, which shows nothing:\n{output[-2000:]}"
+    meaning = NO_TEST_RAN.get(status, "pytest was killed")
+    return f"{meaning} (pytest ended with {status}): make another breakage:\n{output[-2000:]}"
 
 
 def changed_since(root: Path, ref: str) -> set[str]:
@@ -157,24 +202,22 @@ def sabotage(root: Path, made: Path, rows: list[Breakage]) -> list[str]:
     tree = tree_hash(root)
     keys = {row.name: hashlib.sha256((json.dumps(asdict(row)) + tree).encode()).hexdigest() for row in rows}
     failed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="skerry-sabotage-") as scratch:
-        copy = Path(scratch)
-        copy_tree(root, copy)
-        green: set[str] = set()
-        for row in rows:
-            if keys[row.name] in known:
-                print(f"red   {row.name} (remembered)", flush=True)
-                continue
-            began = time.monotonic()
+    green: set[str] = set()
+    for row in rows:
+        if keys[row.name] in known:
+            print(f"red   {row.name} (remembered)", flush=True)
+            continue
+        began = time.monotonic()
+        with a_copy(root) as copy:
             why = attempt(copy, row, made, green)
-            took = f"{time.monotonic() - began:.1f} s"
-            if why:
-                failed.append(row.name)
-                print(f"FAIL  {row.name} ({took}): {why}", flush=True)
-            else:
-                print(f"red   {row.name} ({took})", flush=True)
-                known[keys[row.name]] = row.name
-                remembered.write_text(json.dumps(known, indent=1))
+        took = f"{time.monotonic() - began:.1f} s"
+        if why:
+            failed.append(row.name)
+            print(f"FAIL  {row.name} ({took}): {why}", flush=True)
+        else:
+            print(f"red   {row.name} ({took})", flush=True)
+            known[keys[row.name]] = row.name
+            remembered.write_text(json.dumps(known, indent=1))
     return failed
 
 
@@ -184,6 +227,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--since", metavar="REF", help="only where the file or the test changed since REF")
     parser.add_argument("--only", metavar="NAME", help="one breakage")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows = read(ROOT / "tests/sabotage.toml")
     chosen = choose(rows, options.only, changed_since(ROOT, options.since) if options.since else None)
     failed = sabotage(ROOT, MADE, chosen)

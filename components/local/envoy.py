@@ -23,6 +23,8 @@ from components.settings.items import EndpointSettings
 
 LOOPBACK = "127.0.0.1"
 REGIONS_CLUSTER = "regions"
+ANY_SERVICE = "_any-service"  # no service can be called so
+ANY_MEMBER = {"value": 1}  # per cent, which Envoy takes whole: one of up to 100 members is enough
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 10_000
 CONNECTIONS_MONITOR = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
@@ -71,7 +73,6 @@ def region_listener(port: int, services: Mapping[str, str], endpoint: EndpointSe
         services: model name -> cluster.
         endpoint: time-outs.
     """
-    healthy = {cluster: {"value": 1} for cluster in services.values()}
     filters = [
         {
             "name": "health",
@@ -79,7 +80,8 @@ def region_listener(port: int, services: Mapping[str, str], endpoint: EndpointSe
                 "@type": f"{TYPE}.extensions.filters.http.health_check.v3.HealthCheck",
                 "pass_through_mode": False,
                 "headers": [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}],
-                "cluster_min_healthy_percentages": healthy,
+                # Of any service: a region that lacks one still serves the others.
+                "cluster_min_healthy_percentages": {ANY_SERVICE: ANY_MEMBER} if services else {},
             },
         },
         {
@@ -115,10 +117,26 @@ def global_listener(port: int, endpoint: EndpointSettings) -> Json:
             "@type": f"{TYPE}.extensions.filters.http.health_check.v3.HealthCheck",
             "pass_through_mode": False,
             "headers": [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}],
-            "cluster_min_healthy_percentages": {REGIONS_CLUSTER: {"value": 1}},
+            "cluster_min_healthy_percentages": {REGIONS_CLUSTER: ANY_MEMBER},
         },
     }
     return _listener(port, [health], regions_routes(REGIONS_CLUSTER, endpoint), endpoint)
+
+
+def region_clusters(services: Mapping[str, Sequence[int]], endpoint: EndpointSettings) -> list[Json]:
+    """Clusters of a region: one per service, and one of all replicas, which only the region's health looks at.
+
+    Args:
+        services: cluster -> ports of its replicas.
+        endpoint: health checks.
+    """
+    if not services:
+        return []
+    everyone = [{"lb_endpoints": [_endpoint(port) for ports in services.values() for port in ports]}]
+    return [
+        *(service_cluster(name, ports, endpoint) for name, ports in services.items()),
+        _cluster(ANY_SERVICE, everyone, READY_PATH, endpoint),
+    ]
 
 
 def service_cluster(name: str, ports: Sequence[int], endpoint: EndpointSettings) -> Json:

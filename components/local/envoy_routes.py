@@ -14,6 +14,9 @@ TYPE = "type.googleapis.com/envoy"
 METADATA = "skerry.request"
 NOT_JSON, NO_MODEL = "(not json)", "(no model)"  # no service can be called so
 RETRIES = 2
+REPLICAS_TRIED, REGIONS_TRIED = 5, 2000
+"""How often a retry draws a member until it is a new one. Regions are drawn in turn by their weights, which are
+thousandths: within so many draws each comes, however small its share is."""
 
 
 def region_routes(services: Mapping[str, str], endpoint: EndpointSettings) -> list[Json]:
@@ -21,14 +24,14 @@ def region_routes(services: Mapping[str, str], endpoint: EndpointSettings) -> li
     by_model = [
         {
             "match": {"prefix": "/v1/", "dynamic_metadata": [_metadata_is(model)]},
-            "route": _to_cluster(cluster, endpoint),
+            "route": _to_cluster(cluster, endpoint, REPLICAS_TRIED),
         }
         for model, cluster in services.items()
     ]
     by_path = [
         {
             "match": {"path": f"/v1/models/{model}"},
-            "route": _to_cluster(cluster, endpoint),
+            "route": _to_cluster(cluster, endpoint, REPLICAS_TRIED),
         }
         for model, cluster in services.items()
     ]
@@ -61,9 +64,10 @@ def region_routes(services: Mapping[str, str], endpoint: EndpointSettings) -> li
 
 
 def regions_routes(cluster: str, endpoint: EndpointSettings) -> list[Json]:
-    """Everything to the regions. The last try goes to those that stand by with dial 0: by health checks alone
-    they would take over only seconds after the others failed."""
-    route = _to_cluster(cluster, endpoint)
+    """Everything to the regions. One that lacks the service answers 503 at once, and the next is tried. The last try
+    goes to those that stand by with dial 0: by health checks alone they would take over only seconds after the others
+    failed."""
+    route = _to_cluster(cluster, endpoint, REGIONS_TRIED)
     route["retry_policy"]["retry_priority"] = {
         "name": "previous_priorities",
         "typed_config": {
@@ -74,7 +78,7 @@ def regions_routes(cluster: str, endpoint: EndpointSettings) -> list[Json]:
     return [{"match": {"prefix": "/"}, "route": route}]
 
 
-def _to_cluster(cluster: str, endpoint: EndpointSettings) -> Json:
+def _to_cluster(cluster: str, endpoint: EndpointSettings, draws: int) -> Json:
     return {
         "cluster": cluster,
         "timeout": f"{endpoint.request_timeout_seconds}s",
@@ -91,7 +95,7 @@ def _to_cluster(cluster: str, endpoint: EndpointSettings) -> Json:
                     },
                 }
             ],
-            "host_selection_retry_max_attempts": 5,
+            "host_selection_retry_max_attempts": draws,
             "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
         },
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TypedDict
 
 import pulumi
-from pulumi import Input, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from components.local.envoy import READY_PATH
 from components.local.layout import region_supervisor
@@ -37,7 +38,7 @@ class LocalInferenceServiceArgs(TypedDict):
 
 
 class LocalInferenceService(pulumi.ComponentResource):
-    """The serving workload, N times, under the region's supervisor."""
+    """The serving workload, N times, under the region's supervisor. `address` is the replicas' ports as JSON."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class LocalInferenceService(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:LocalInferenceService", name, {}, opts)
-        self.ports = [args["port"] + index for index in range(args["replicas"])]
+        ports = [args["port"] + index for index in range(args["replicas"])]
         self.replicas = ProcessSet(
             f"{name}-replicas",
             supervisor=region_supervisor(args["region"]),
@@ -68,6 +69,8 @@ class LocalInferenceService(pulumi.ComponentResource):
                     "{port}",
                     "--threads",
                     str(args["threads"]),
+                    "--drain-seconds",
+                    str(args["drain_seconds"]),
                 ),
             ],
             environment={
@@ -83,4 +86,6 @@ class LocalInferenceService(pulumi.ComponentResource):
             stop_seconds=args["drain_seconds"] + STOP_MARGIN_SECONDS,
             opts=ResourceOptions(parent=self),
         )
-        self.register_outputs({"ports": self.ports})
+        # Known before `up`, so that a preview shows no change of what is not changed, and still after the replicas.
+        self.address: Output[str] = self.replicas.urn.apply(lambda _: json.dumps(ports))
+        self.register_outputs({"ports": ports})

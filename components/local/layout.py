@@ -14,7 +14,7 @@ PORTS_PER_REGION = 100
 PORTS_PER_SERVICE = 10
 
 GLOBAL_SUPERVISOR = "global"
-ENVOY_NODE = "envoy"
+ENVOY_PROGRAM = "_envoy"  # no service can be called so
 
 
 def region_supervisor(region: str) -> str:

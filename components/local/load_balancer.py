@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pulumi
 from pulumi import Input, ResourceOptions
 
 from components.local import envoy
 from components.local.layout import (
-    ENVOY_NODE,
+    ENVOY_PROGRAM,
     GLOBAL_SUPERVISOR,
     envoy_file,
     region_supervisor,
@@ -22,6 +22,7 @@ from components.local.traffic import Dialled, shares
 from components.settings.items import EndpointSettings
 
 READY_SECONDS = 60
+STOP_SECONDS = 5
 
 
 class LocalEnvoyArgs(TypedDict):
@@ -35,12 +36,11 @@ class LocalEnvoyArgs(TypedDict):
     """Its listener file."""
     clusters: Input[str]
     """Its cluster file."""
-    drain_seconds: int
-    """How long running answers may take to finish when it stops."""
 
 
 class LocalEnvoy(pulumi.ComponentResource):
-    """One Envoy with its files. A change of a file is picked up while it runs."""
+    """One Envoy with its files. A change of a file is picked up while it runs; it stops, at once and with the answers
+    that pass through it, only on `down`, with another Envoy, or on another port."""
 
     def __init__(self, name: str, args: LocalEnvoyArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalEnvoy", name, {}, opts)
@@ -63,7 +63,7 @@ class LocalEnvoy(pulumi.ComponentResource):
         self.process = ProcessSet(
             f"{name}-process",
             supervisor=supervisor,
-            program=ENVOY_NODE,
+            program=ENVOY_PROGRAM,
             command=[
                 *(
                     TOOLKIT_PYTHON,
@@ -79,7 +79,7 @@ class LocalEnvoy(pulumi.ComponentResource):
             port_setting="target.port",
             ready_path=envoy.HEALTH_PATH,
             ready_seconds=READY_SECONDS,
-            stop_seconds=args["drain_seconds"],
+            stop_seconds=STOP_SECONDS,
             opts=ResourceOptions(parent=self, depends_on=[self.listeners]),
         )
         self.url = self.process.running.apply(lambda _: f"http://127.0.0.1:{args['port']}")
@@ -93,8 +93,8 @@ class LocalRegionEndpointArgs(TypedDict):
     """Region whose services it fronts."""
     port: int
     """Port of the region's endpoint."""
-    services: Mapping[str, Sequence[int]]
-    """Service -> ports of its replicas."""
+    services: Mapping[str, Input[str]]
+    """Service -> its address: the ports of its replicas, as JSON."""
 
 
 class LocalRegionEndpoint(pulumi.ComponentResource):
@@ -108,18 +108,28 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:LocalRegionEndpoint", name, {}, opts)
-        # A service scaled to nothing must not make the whole region unhealthy: it is not routed.
-        services = {service: ports for service, ports in args["services"].items() if ports}
-        clusters = [envoy.service_cluster(service, ports, settings) for service, ports in services.items()]
-        listener = envoy.region_listener(args["port"], {service: service for service in services}, settings)
+
+        def ports(addresses: Mapping[str, Any]) -> dict[str, list[int]]:
+            """Without a service that is scaled to nothing: it is not routed, and not listed."""
+            found = {service: json.loads(address) for service, address in addresses.items()}
+            return {service: numbers for service, numbers in found.items() if numbers}
+
+        def listeners(services: Mapping[str, list[int]]) -> str:
+            listener = envoy.region_listener(args["port"], {name: name for name in services}, settings)
+            return envoy.discovery("listener.v3.Listener", [listener])
+
+        def clusters(services: Mapping[str, list[int]]) -> str:
+            return envoy.discovery("cluster.v3.Cluster", envoy.region_clusters(services, settings))
+
+        # What stands behind the addresses is waited for: the proxy is ready only when the replicas are.
+        services = pulumi.Output.from_input(dict(args["services"])).apply(ports)
         self.envoy = LocalEnvoy(
             name,
             {
                 "supervisor": region_supervisor(args["region"]),
                 "port": args["port"],
-                "listeners": envoy.discovery("listener.v3.Listener", [listener]),
-                "clusters": envoy.discovery("cluster.v3.Cluster", clusters),
-                "drain_seconds": settings.drain_seconds,
+                "listeners": services.apply(listeners),
+                "clusters": services.apply(clusters),
             },
             ResourceOptions(parent=self),
         )
@@ -166,7 +176,6 @@ class LocalGlobalLoadBalancer(pulumi.ComponentResource):
                     [envoy.global_listener(args["port"], settings)],
                 ),
                 "clusters": pulumi.Output.all(**args["handles"]).apply(clusters),
-                "drain_seconds": settings.drain_seconds,
             },
             ResourceOptions(parent=self),
         )

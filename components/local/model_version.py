@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any, TypedDict
+from urllib.parse import unquote, urlsplit
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from components.contracts import ModelVersion
 from components.local.resources import TOOLKIT_PYTHON, WORKLOADS_PYTHON, Task
+from components.settings.items import FOLDER, PACKAGED
 
 TIMEOUT_SECONDS = 1800
 DIGEST_DIGITS = 12
+
+
+def content_of(source: str) -> list[str]:
+    """Patterns of the files whose change is another source: the folder itself, or the pin of a package. A training
+    run has a digest of its own."""
+    if source.startswith(FOLDER):
+        return [f"{PurePosixPath(unquote(urlsplit(source).path))}//**/*"]
+    return ["workloads//requirements-models.txt"] if source.startswith(PACKAGED) else []
 
 
 class LocalModelVersionArgs(TypedDict):
@@ -20,7 +32,9 @@ class LocalModelVersionArgs(TypedDict):
     source: Input[str]
     """URI of what is quantized."""
     source_digest: Input[str]
-    """What stands for the source's content in the version's own digest."""
+    """What stands for the source in the version's own digest."""
+    source_files: Sequence[str]
+    """Patterns of the files that hold the source's content, which counts in that digest too."""
     scheme: str
     """Quantization scheme."""
     output_parent: Input[str]
@@ -58,6 +72,7 @@ class LocalModelVersion(pulumi.ComponentResource):
                 "workloads//manifest.py",
                 "workloads//serving/*.py",
                 "workloads//requirements.txt",
+                *args["source_files"],
             ],
             output_parent=args["output_parent"],
             result="manifest.json",

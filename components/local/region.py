@@ -14,7 +14,7 @@ from components.local.envoy import HEALTH_PATH
 from components.local.inference_service import LocalInferenceService
 from components.local.layout import region_port, service_port
 from components.local.load_balancer import LocalRegionEndpoint
-from components.local.model_version import LocalModelCopy, LocalModelVersion
+from components.local.model_version import LocalModelCopy, LocalModelVersion, content_of
 from components.local.node_pool import LocalNodePool
 from components.local.settings import LocalTarget
 from components.local.storage import LocalTieredStorage
@@ -60,7 +60,7 @@ class LocalRegion(pulumi.ComponentResource):
         self._index = args["index"]
         self._target = args["target"]
         self._endpoint = args["endpoint"]
-        self._services: dict[str, LocalInferenceService] = {}
+        self._served = 0
         self._held: dict[str, pulumi.Output[str]] = {}
         self.register_outputs({"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold})
 
@@ -98,6 +98,7 @@ class LocalRegion(pulumi.ComponentResource):
             {
                 "source": run.uri if run else model.source,
                 "source_digest": run.digest if run else model.source,
+                "source_files": content_of(model.source),
                 "scheme": model.scheme.value,
                 "output_parent": self._models(model.name),
             },
@@ -106,12 +107,11 @@ class LocalRegion(pulumi.ComponentResource):
         self._held[model.name] = made.version.uri
         return made.version
 
-    def serve(self, service: ServiceSettings, version: ModelVersion) -> Service:
+    def serve(self, service: ServiceSettings, version: ModelVersion, after: Service | None = None) -> Service:
         pool = self.pools[service.pool]
         pool.take(service.replicas, f"service {service.name!r}")
-        name = f"{self.name}-{service.name}"
         made = LocalInferenceService(
-            name,
+            f"{self.name}-{service.name}",
             {
                 "region": self.name,
                 "service": service.name,
@@ -119,14 +119,13 @@ class LocalRegion(pulumi.ComponentResource):
                 "digest": version.digest,
                 "replicas": service.replicas,
                 "threads": pool.threads,
-                "port": service_port(self._target.port, self._index, len(self._services)),
+                "port": service_port(self._target.port, self._index, self._served),
                 "drain_seconds": self._endpoint.drain_seconds,
             },
-            self._child(),
+            self._child(_standing(after) if after else None),
         )
-        self._services[service.name] = made
-        ports = json.dumps(made.ports)
-        return Service(service.name, service.replicas, made.replicas.running.apply(lambda _: ports))
+        self._served += 1
+        return Service(service.name, service.replicas, made.address)
 
     def expose(self, services: Sequence[Service], endpoint: EndpointSettings) -> RegionEndpoint:
         port = region_port(self._target.port, self._index)
@@ -135,11 +134,10 @@ class LocalRegion(pulumi.ComponentResource):
             {
                 "region": self.name,
                 "port": port,
-                "services": {service.name: self._services[service.name].ports for service in services},
+                "services": {service.name: service.address for service in services},
             },
             endpoint,
-            # Its health is the health of the replicas, so it is ready only after them.
-            self._child(depends_on=[self._services[service.name] for service in services]),
+            self._child(),
         )
         handle = json.dumps({"port": port})
         return RegionEndpoint(made.url, HEALTH_PATH, made.url.apply(lambda _: handle))
@@ -162,5 +160,10 @@ class LocalRegion(pulumi.ComponentResource):
     def _models(self, name: str) -> pulumi.Output[str]:
         return pulumi.Output.concat(self.tiers.hot, "/models/", name)
 
-    def _child(self, depends_on: Sequence[pulumi.Resource] = ()) -> ResourceOptions:
-        return ResourceOptions(parent=self, depends_on=list(depends_on))
+    def _child(self, depends_on: pulumi.Output[list[pulumi.Resource]] | None = None) -> ResourceOptions:
+        return ResourceOptions(parent=self, depends_on=depends_on)
+
+
+def _standing(service: Service) -> pulumi.Output[list[pulumi.Resource]]:
+    """Depends on what the service's address depends on: its replicas, whichever region they are in."""
+    return service.address.apply(lambda _: list[pulumi.Resource]())

@@ -29,7 +29,11 @@ def shares(regions: Mapping[str, Dialled]) -> dict[str, float]:
     Raises:
         ValueError: no region is left.
     """
-    open_regions = {name: region.dial for name, region in regions.items() if not region.drained}
+    open_regions = {
+        name: region.dial if region.dial >= SMALLEST_DIAL else 0.0
+        for name, region in regions.items()
+        if not region.drained
+    }
     if not open_regions:
         raise ValueError("drained: every region is drained. Leave one in rotation.")
     part = 1 / len(open_regions)

@@ -12,6 +12,25 @@ from components.contracts import TrainingRun
 from components.local.resources import WORKLOADS_PYTHON, Task
 
 TIMEOUT_SECONDS = 3600
+ON_LOOPBACK = {
+    # torchrun would otherwise serve a store on every address; each worker meets the others by its own.
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    # gloo would otherwise listen on whatever address the host name resolves to.
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+"""Environment that keeps every socket of a run off the network, together with the words of `torchrun`."""
+
+
+def torchrun(workers: int) -> list[str]:
+    """What follows `python -m` to start workers that meet on this machine only; the module to run comes next."""
+    return [
+        "torch.distributed.run",
+        *("--rdzv-backend", "c10d"),
+        # A fresh temporary file, where the default is a TCP server on every address.
+        *("--rdzv-conf", "store_type=file"),
+        *("--local-addr", "127.0.0.1"),
+        *("--nproc-per-node", str(workers)),
+    ]
 
 
 class LocalTrainingJobArgs(TypedDict):
@@ -39,17 +58,11 @@ class LocalTrainingJob(pulumi.ComponentResource):
             "steps": args["steps"],
             "seed": args["seed"],
         }
-        launch = [
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node",
-            str(args["workers"]),
-        ]
         self.task = Task(
             f"{name}-task",
             program=f"train-{name}",
             command=[
-                *(WORKLOADS_PYTHON, "-m", *launch, "-m", "workloads.training.train"),
+                *(WORKLOADS_PYTHON, "-m", *torchrun(args["workers"]), "-m", "workloads.training.train"),
                 *(
                     "--output",
                     "{output}",
@@ -59,15 +72,12 @@ class LocalTrainingJob(pulumi.ComponentResource):
                     str(args["seed"]),
                 ),
             ],
-            # gloo would otherwise listen on whatever address the host name resolves to.
-            environment={
-                "OMP_NUM_THREADS": str(args["threads"]),
-                "GLOO_SOCKET_IFNAME": "lo",
-            },
+            environment={"OMP_NUM_THREADS": str(args["threads"]), **ON_LOOPBACK},
             key=settings,
             sources=[
                 "workloads//manifest.py",
                 "workloads//training/*.py",
+                "workloads//requirements*.txt",
                 f"{sysconfig.get_path('stdlib')}//**/*.py",
             ],
             output_parent=args["output_parent"],

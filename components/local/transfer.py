@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(destination, ignore_errors=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    filesystem, path = fsspec.url_to_fs(options.source)
+    # fsspec takes a file:// URI's percent signs literally.
+    source = str(folder_of(options.source)) if options.source.startswith("file://") else options.source
+    filesystem, path = fsspec.url_to_fs(source)
     try:
         filesystem.get(path.rstrip("/") + "/", f"{partial}/", recursive=True)
     except FileNotFoundError:

@@ -7,9 +7,22 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from components.settings.base import Frozen, Name
+from components.settings.base import NAME_PATTERN, Frozen, Name
 
-TRAINED = "training://"
+TRAINED, PACKAGED, FOLDER = "training://", "package://", "file://"
+SOURCE_PATTERN = (
+    rf"^({TRAINED}{NAME_PATTERN[1:-1]}"
+    rf"|{PACKAGED}[A-Za-z_][A-Za-z0-9_]*/[^/]+\.gguf"
+    rf"|{FOLDER}/[^/?#][^?#]*)$"
+)
+SOURCE_RULE = (
+    "a source is training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed Python package, or "
+    "file:///ABSOLUTE/FOLDER"
+)
+
+TRAINING_BATCH = 8
+"""Sequences per step of the bundled workload, over all workers. It is a setting of the workload, not of a stack; it
+stands here because workers that do not divide it are refused, and that must not wait until the run starts."""
 
 
 class Layer(Enum):
@@ -59,7 +72,8 @@ class TrainingSettings(Frozen):
     pool: Name = Field(description="Node pool on which it runs.")
     workers: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
-        description="World size of the DDP job: worker processes, one per node.",
+        description="World size of the DDP job: worker processes, one per node. Divides the workload's global batch "
+        f"of {TRAINING_BATCH} sequences.",
     )
     steps: Annotated[int, Field(ge=1)] = Field(description="Optimizer steps.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
@@ -71,9 +85,9 @@ class ModelSettings(Frozen):
     """A model version, published once."""
 
     name: Name = Field(description="What services name.")
-    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.+$")] = Field(
+    source: Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)] = Field(
         description="Where it is from: training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed "
-        "Python package, or a file:// folder in Hugging Face's Llama layout.",
+        "Python package, or file:///ABSOLUTE/FOLDER in Hugging Face's Llama layout.",
     )
     scheme: Scheme = Field(
         default=Scheme.INT8_WEIGHT_ONLY,
@@ -121,7 +135,7 @@ class EndpointSettings(Frozen):
     )
     drain_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=10,
-        description="How long running answers may take to finish when a replica or proxy stops.",
+        description="How long running answers may take to finish when a replica stops.",
     )
     health: HealthSettings = Field(
         default=HealthSettings(), description="Health checks of replicas and regions."

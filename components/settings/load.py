@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from components.settings.base import NAME_PATTERN, NAME_RULE
+from components.settings.items import SOURCE_PATTERN, SOURCE_RULE
 from components.settings.mistakes import Mistake, SettingsError
 from components.settings.model import LABEL_KEY, LABEL_VALUE, StackSettings
 from components.settings.parts import parts_of
@@ -20,6 +21,7 @@ from components.settings.targets import TARGET_RULES, TargetSettings
 PATTERNS = {
     NAME_PATTERN: NAME_RULE,
     LABEL_KEY: "a label's key is a lower-case letter, then lower-case letters, digits, '_' and '-', at most 63",
+    SOURCE_PATTERN: SOURCE_RULE,
     LABEL_VALUE: "a label's value is lower-case letters, digits, '_' and '-', at most 63",
 }
 KINDS = {

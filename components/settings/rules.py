@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from components.catalog.accelerators import accelerators_on
-from components.settings.items import Layer
+from components.settings.items import TRAINING_BATCH, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
 LISTS = ("regions", "pools", "training", "models", "services")
+IN_EVERY_REGION = ("pools", "models", "services")
 
 
 def every_name_once(parts: Parts) -> Iterable[Mistake]:
@@ -24,6 +25,38 @@ def every_name_once(parts: Parts) -> Iterable[Mistake]:
                     f"stands {count} times in {key}, and a name is given once",
                     "Rename or remove one",
                 )
+
+
+def no_two_things_are_called_the_same_with_their_region(parts: Parts) -> Iterable[Mistake]:
+    """What a region holds is called REGION-NAME on the target, and a region's name may hold a '-' too."""
+    for key in IN_EVERY_REGION:
+        owners: dict[str, tuple[str, str]] = {}
+        clashes: dict[int, Mistake] = {}
+        for index, name in sorted(_first_places(parts, key).items()):
+            for region in dict.fromkeys(parts.names("regions")):
+                joined = f"{region}-{name}"
+                other_region, other = owners.setdefault(joined, (region, name))
+                if (other_region, other) != (region, name):
+                    clashes[index] = Mistake(
+                        f"{key}[{index}].name",
+                        name,
+                        f"in region {region!r} it is called {joined!r} in full, and so is {other!r} of {key} in region "
+                        f"{other_region!r}",
+                        f"Rename it, {other!r} or one of the regions",
+                    )
+        yield from clashes.values()
+
+
+def workers_share_a_batch_equally(parts: Parts) -> Iterable[Mistake]:
+    fitting = [str(number) for number in range(1, TRAINING_BATCH + 1) if TRAINING_BATCH % number == 0]
+    for index, run in parts.training:
+        if TRAINING_BATCH % run.workers:
+            yield Mistake(
+                f"training[{index}].workers",
+                run.workers,
+                f"each worker takes an equal share of the {TRAINING_BATCH} sequences of a step",
+                f"Choose {', '.join(fitting[:-1])} or {fitting[-1]}",
+            )
 
 
 def references_exist(parts: Parts) -> Iterable[Mistake]:
@@ -96,11 +129,21 @@ def accelerators_are_in_the_catalog(parts: Parts, target: str) -> Iterable[Mista
 
 RULES = (
     every_name_once,
+    no_two_things_are_called_the_same_with_their_region,
+    workers_share_a_batch_equally,
     references_exist,
     pools_hold_what_is_placed_on_them,
     one_region_stays_in_rotation,
     apps_stand_in_a_stack_with_the_apps_layer,
 )
+
+
+def _first_places(parts: Parts, key: str) -> dict[int, str]:
+    """Names of a list by the index at which each stands first; a second has a mistake of its own."""
+    first: dict[str, int] = {}
+    for index, name in parts.places(key):
+        first.setdefault(name, index)
+    return {index: name for name, index in first.items()}
 
 
 def _exists(parts: Parts, key: str, path: str, name: str) -> Iterable[Mistake]:

@@ -40,8 +40,17 @@ class Case:
     """The target's own settings."""
     accelerator: str
     answers: Answers
-    served: Callable[[Recording], Served]
-    """Reads from what was registered which model the replicas load."""
+    replicas: str
+    """Type of the resource that runs replicas."""
+    served_by: Callable[[Mapping[str, Any]], Served]
+    """Reads from the inputs of such a resource which model its replicas load; nothing if it runs something else."""
+
+    def served(self, recording: Recording) -> Served:
+        """Which model the replicas load."""
+        found: Served = {}
+        for made in recording.of(self.replicas):
+            found |= self.served_by(made.inputs)
+        return found
 
     def settings(self, **changes: Any) -> StackSettings:
         """Two regions: a run in the second, a model of it, another model from elsewhere, both served."""
@@ -68,21 +77,17 @@ def _process_set(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {"running": {str(index): "running" for index in range(int(inputs["replicas"]))}}
 
 
-def _local_served(recording: Recording) -> Served:
-    found: Served = {}
-    for made in recording.of(":ProcessSet"):
-        command = made.inputs["command"]
-        if "--model-uri" in command:
-            uri, digest = (command[command.index(option) + 1] for option in ("--model-uri", "--digest"))
-            found[made.inputs["environment"]["SKERRY_REGION"], made.inputs["program"]] = (uri, digest)
-    return found
+def _local_served(inputs: Mapping[str, Any]) -> Served:
+    command = inputs["command"]
+    if "--model-uri" not in command:
+        return {}
+    uri, digest = (command[command.index(option) + 1] for option in ("--model-uri", "--digest"))
+    return {(inputs["environment"]["SKERRY_REGION"], inputs["program"]): (uri, digest)}
 
 
-LOCAL_ANSWERS: Answers = {
-    "skerry-local:index:Task": _task,
-    "skerry-local:index:ProcessSet": _process_set,
-}
+PROCESSES = "skerry-local:index:ProcessSet"
+LOCAL_ANSWERS: Answers = {"skerry-local:index:Task": _task, PROCESSES: _process_set}
 
 TARGETS = {
-    "local": Case({"name": "local"}, "cpu", LOCAL_ANSWERS, _local_served),
+    "local": Case({"name": "local"}, "cpu", LOCAL_ANSWERS, PROCESSES, _local_served),
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -159,6 +161,38 @@ def test_every_region_serves_the_digest_that_was_published(case: Case, service: 
     served = case.served(regions_of(case, lambda regions, _: None))
     published = versions_of(case)[service]["digest"]
     assert {served[region, service][1] for region in ("east", "west")} == {published}
+
+
+@pytest.mark.parametrize("service", ["coder", "assistant"])
+def test_a_region_begins_with_a_service_only_when_the_one_before_has_finished_it(
+    case: Case, service: str
+) -> None:
+    names = ("west", "north", "east")
+    recording = regions_of(case, lambda regions, _: None, regions=[{"name": name} for name in names])
+    order = list(recording.resources)
+    # Everything is registered only after its parent, so what the replicas stand in is where a service begins.
+    places = {
+        region: (order.index(made.parent), order.index(made.urn))
+        for made in recording.of(case.replicas)
+        for region, name in case.served_by(made.inputs)
+        if name == service
+    }
+    for first, second in itertools.pairwise(names):
+        assert places[first][1] < places[second][0]
+
+
+@pytest.mark.parametrize("region", ["east", "west"])
+def test_an_endpoint_has_a_url_only_when_the_replicas_behind_it_stand(case: Case, region: str) -> None:
+    seen: list[Any] = []
+
+    def note(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        seen.extend(case.served_by(inputs))
+        return case.answers[case.replicas](inputs)
+
+    noted = dataclasses.replace(case, answers={**case.answers, case.replicas: note})
+    regions_of(noted, lambda regions, _: regions.built[region].endpoint.url.apply(seen.append))
+    (url,) = [one for one in seen if isinstance(one, str)]
+    assert {(region, "coder"), (region, "assistant")} <= set(seen[: seen.index(url)])
 
 
 def test_a_region_exposes_its_services_at_one_url_with_a_health_path_and_a_handle(case: Case) -> None:

@@ -1,10 +1,16 @@
-"""A tiny process that answers: python answering.py PORT [FILE]. With FILE it answers only while that exists."""
+"""A tiny process that answers: python answering.py PORT [FILE]. With FILE it answers only while that exists.
+
+With DEAF in its environment it ignores SIGTERM.
+"""
 
 import http.server
 import os
+import signal
 import sys
 
 NEEDED = sys.argv[2] if len(sys.argv) > 2 else None
+if "DEAF" in os.environ:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -43,6 +43,17 @@ class Plugin:
         made = self.stub.Create(provider_pb2.CreateRequest(urn=self.urn(kind), properties=checked.inputs))
         return made.id, from_struct(made.properties)
 
+    def begin_create(self, kind: str, checked: Any, preview: bool = False) -> Any:
+        """A running call, with inputs that `check` returned."""
+        request = provider_pb2.CreateRequest(urn=self.urn(kind), properties=checked, preview=preview)
+        return self.stub.Create.future(request)
+
+    def begin_update(self, kind: str, state: Properties, checked: Any) -> Any:
+        """A running call, with inputs that `check` returned."""
+        return self.stub.Update.future(
+            provider_pb2.UpdateRequest(id="it", urn=self.urn(kind), olds=to_struct(state), news=checked)
+        )
+
     def read(self, kind: str, identity: str, state: Properties) -> tuple[str, Properties]:
         answer = self.stub.Read(
             provider_pb2.ReadRequest(id=identity, urn=self.urn(kind), properties=to_struct(state))

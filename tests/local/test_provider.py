@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -21,9 +25,11 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
+from components.local.provider.lifecycle import ResourceError
+from components.local.provider.lock import RootLock
 from components.local.provider.schema import PACKAGE, SCHEMA
 from components.local.provider.supervisor import Supervisor
-from components.local.provider.values import Properties
+from components.local.provider.values import Properties, from_struct
 from tests.local.plugin import Plugin, free_port, is_free, running_plugin
 
 HERE = Path(__file__).parent
@@ -58,7 +64,7 @@ def process_set(port: int, **changes: object) -> Properties:
 
 def task(root: Path, **changes: object) -> Properties:
     script = (
-        "import json,os,sys;p=sys.argv[1].removeprefix('file://');os.makedirs(p);"
+        "import json,os,sys,urllib.parse as u;p=u.unquote(sys.argv[1].removeprefix('file://'));os.makedirs(p);"
         "open(p+'/result.json','w').write(json.dumps({'answer':42}))"
     )
     return {
@@ -411,6 +417,301 @@ def test_a_file_is_replaced_whole_so_that_an_open_reader_keeps_the_old_one(
         plugin.update(FILE, state, {**inputs, "content": "new and longer"})
         assert reader.read() == "old"
     assert (plugin.root / inputs["path"]).read_text() == "new and longer"
+
+
+def test_a_move_onto_another_process_s_port_is_refused_while_the_set_runs(plugin: Plugin) -> None:
+    inputs = process_set(free_port(), replicas=1)
+    _, state = plugin.create(PROCESS_SET, inputs)
+    with listening() as port:
+        failures = plugin.check(PROCESS_SET, {**inputs, "port": port}, state).failures
+    assert [failure.property for failure in failures] == ["port"]
+    assert f"port {port} on 127.0.0.1 is in use by another process (pid {os.getpid()}" in failures[0].reason
+
+
+def test_two_sets_swap_their_ports_in_one_run(plugin: Plugin) -> None:
+    first = free_port(2)
+    second = first + 1
+    sets = {name: process_set(port, replicas=1, program=name) for name, port in (("a", first), ("b", second))}
+    states = {name: plugin.create(PROCESS_SET, inputs)[1] for name, inputs in sets.items()}
+    before = {pid_at(first), pid_at(second)}
+    calls = []
+    for name, port in (("a", second), ("b", first)):
+        checked = plugin.check(PROCESS_SET, {**sets[name], "port": port}, states[name])
+        assert not checked.failures, checked.failures
+        calls.append(plugin.begin_update(PROCESS_SET, states[name], checked.inputs))
+    for call in calls:
+        call.result()
+    assert not before & {pid_at(first), pid_at(second)}
+
+
+def test_a_set_that_moves_to_the_port_of_one_that_goes_later_ends_that_one(plugin: Plugin) -> None:
+    first = free_port(2)
+    staying, going = (
+        process_set(port, replicas=1, program=name) for name, port in (("stays", first), ("goes", first + 1))
+    )
+    _, state = plugin.create(PROCESS_SET, staying)
+    gone, gone_state = plugin.create(PROCESS_SET, going)
+    ended = pid_at(first + 1)
+    moved = plugin.update(PROCESS_SET, state, {**staying, "port": first + 1})
+    assert moved["port"] == first + 1
+    assert pid_at(first + 1) != ended
+    assert not psutil.pid_exists(ended)
+    plugin.delete(PROCESS_SET, gone, gone_state)
+    assert answers(first + 1)
+
+
+def test_a_port_taken_after_the_check_is_waited_for_and_its_holder_named(plugin: Plugin) -> None:
+    with listening() as port:
+        pass
+    checked = plugin.check(PROCESS_SET, process_set(port, replicas=1, readySeconds=1))
+    assert not checked.failures
+    with listening(port), pytest.raises(grpc.RpcError) as error:
+        plugin.begin_create(PROCESS_SET, checked.inputs).result()
+    text = str(error.value.details())
+    assert f"port {port} on 127.0.0.1 is still in use after 1 s (pid {os.getpid()}" in text
+    assert "change target.port" in text
+    assert not (plugin.root / ".skerry" / "run" / "region-x").exists()
+
+
+def test_another_process_s_answer_does_not_make_a_set_ready(plugin: Plugin) -> None:
+    marker = plugin.root / "started"
+    script = f"import time;open({str(marker)!r},'w').close();time.sleep(600)"
+    port = free_port()
+    inputs = process_set(port, replicas=1, command=[sys.executable, "-c", script], readySeconds=10)
+    call = plugin.begin_create(PROCESS_SET, plugin.check(PROCESS_SET, inputs).inputs)
+    assert wait_until(marker.exists)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Impostor)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        assert f"another process listens on port {port} (pid {os.getpid()}" in failure(call)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_provider_killed_while_it_stops_a_process_hinders_no_later_update(tmp_path: Path) -> None:
+    inputs = process_set(free_port(), replicas=1, environment={"DEAF": "1"})
+    changed = {**inputs, "environment": {"DEAF": "1", "MORE": "1"}}
+    supervisor = Supervisor(tmp_path / ".skerry" / "run" / "region-x", tmp_path)
+    try:
+        with running_plugin(tmp_path) as killed:
+            _, state = killed.create(PROCESS_SET, inputs)
+            killed.begin_update(PROCESS_SET, state, killed.check(PROCESS_SET, changed, state).inputs)
+            assert wait_until(lambda: supervisor.statuses()["web-0"].state == "STOPPING")
+            killed.process.kill()
+            killed.process.wait()
+        with running_plugin(tmp_path) as plugin:
+            old = psutil.Process(pid_at(inputs["port"]))
+            updated = plugin.update(PROCESS_SET, state, changed)
+            assert plugin.read(PROCESS_SET, "it", updated)[1] == updated
+            assert not old.is_running()
+            plugin.delete(PROCESS_SET, "it", updated)
+            assert not supervisor.folder.exists()
+    finally:
+        supervisor.shut_down()
+
+
+def test_a_supervisor_that_hangs_is_named_with_its_remedy(plugin: Plugin) -> None:
+    plugin.create(PROCESS_SET, process_set(free_port(), replicas=1, stopSeconds=1))
+    supervisor = Supervisor(plugin.root / ".skerry" / "run" / "region-x", plugin.root, seconds=0.5)
+    pid = supervisor.control.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for operation in (supervisor.statuses, lambda: supervisor.stop("web-0"), supervisor.shut_down):
+            with pytest.raises(ResourceError) as error:
+                operation()
+            assert f"{supervisor.folder} (pid {pid}) did not answer" in str(error.value)
+            assert f"kill -CONT {pid}" in str(error.value)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert wait_until(lambda: "web-0" in supervisor.revisions())
+
+
+def test_an_interrupted_update_says_that_what_ran_before_was_put_back(plugin: Plugin) -> None:
+    inputs = process_set(free_port(), replicas=1)
+    _, state = plugin.create(PROCESS_SET, inputs)
+    call = begin_update_that_never_gets_ready(plugin, state, inputs, seconds=600)
+    plugin.stub.Cancel(empty_pb2.Empty())
+    text = failure(call)
+    assert "web-0: interrupted before it was ready" in text
+    assert "web-0 was put back as it was before" in text
+    assert "stopped" not in text
+    assert plugin.read(PROCESS_SET, "it", state)[1] == state
+
+
+def test_a_failure_to_put_back_does_not_hide_the_first_failure(plugin: Plugin) -> None:
+    inputs = process_set(free_port(), replicas=1)
+    _, state = plugin.create(PROCESS_SET, inputs)
+    call = begin_update_that_never_gets_ready(plugin, state, inputs, seconds=5)
+    # With this in its folder supervisord refuses to read its configuration again.
+    (plugin.root / ".skerry/run/region-x/programs/broken.conf").write_text("[program:broken]\nnumprocs = x\n")
+    text = failure(call)
+    assert "web-0 never became ready" in text
+    assert "web-0 could not be put back: The supervisor in" in text
+
+
+@pytest.mark.parametrize("kind", sorted(CASES))
+def test_a_change_waits_for_the_provider_of_an_earlier_run_and_a_preview_does_not(
+    tmp_path: Path, kind: str
+) -> None:
+    with running_plugin(tmp_path) as earlier:
+        _, state = earlier.create(FILE, {"path": ".skerry/etc/y", "content": "1"})
+        with running_plugin(tmp_path) as later:
+            checked = later.check(kind, CASES[kind].inputs(later)).inputs
+            later.begin_create(kind, checked, preview=True).result()
+            call = later.begin_create(kind, checked)
+            earlier.update(FILE, state, {"path": ".skerry/etc/y", "content": "2"})
+            assert not call.done()
+            earlier.process.kill()
+            made = call.result()
+            later.delete(kind, made.id, from_struct(made.properties))
+
+
+def test_a_provider_that_does_not_end_is_named_to_the_next_run(plugin: Plugin) -> None:
+    plugin.create(FILE, {"path": ".skerry/etc/x", "content": "one"})
+    with pytest.raises(ResourceError, match=f"pid {plugin.process.pid} still held its lock"):
+        RootLock(seconds=0.2).take(plugin.root, threading.Event())
+
+
+def test_a_fault_met_in_a_refresh_is_told_as_an_error_of_the_resource(plugin: Plugin) -> None:
+    identity, state = plugin.create(FILE, {"path": ".skerry/etc/x", "content": "one"})
+    (plugin.root / state["path"]).unlink()
+    (plugin.root / state["path"]).mkdir()
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.read(FILE, identity, state)
+    text = str(error.value.details())
+    assert state["path"] in text
+    assert "then run `up` again" in text
+    assert "Exception calling application" not in text
+
+
+def test_a_project_in_a_folder_with_a_space_and_an_umlaut_works(tmp_path: Path) -> None:
+    root = tmp_path / "my pröject"
+    root.mkdir()
+    with running_plugin(root) as plugin:
+        identity, state = plugin.create(TASK, task(root))
+        made = root / ".skerry" / "tiers" / "x" / identity
+        assert state["output"] == made.as_uri()
+        assert (made / "result.json").exists()
+        assert plugin.read(TASK, identity, state) == (identity, state)
+        copy = root / "the cöpy"
+        transfer = [sys.executable, "-m", "components.local.transfer"]
+        subprocess.run([*transfer, "--source", state["output"], "--output", copy.as_uri()], check=True)
+        assert (copy / "result.json").read_text() == (made / "result.json").read_text()
+        plugin.delete(TASK, identity, state)
+        assert not made.exists()
+        assert plugin.read(TASK, identity, state)[0] == ""
+    assert [path.name for path in root.iterdir()] == ["the cöpy"]
+
+
+@pytest.mark.parametrize("parent", ["uri", "relative"])
+def test_a_project_that_is_moved_repeats_no_task(tmp_path: Path, parent: str) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "data").mkdir(parents=True)
+    (old / "data" / "a.txt").write_text("one")
+
+    def inputs(root: Path) -> Properties:
+        given = task(root, sources=["data//*.txt"])
+        return given if parent == "uri" else {**given, "outputParent": ".skerry/tiers/x"}
+
+    with running_plugin(old) as plugin:
+        identity, state = plugin.create(TASK, inputs(old))
+        assert state["outputParent"] == ".skerry/tiers/x"
+    old.rename(new)
+    with running_plugin(new) as plugin:
+        difference = plugin.diff(TASK, state, inputs(new))
+        assert (list(difference.replaces), list(difference.diffs)) == ([], ["output"])
+        moved = {**state, "output": (new / ".skerry" / "tiers" / "x" / identity).as_uri()}
+        assert plugin.read(TASK, identity, state) == (identity, moved)
+        assert plugin.update(TASK, state, inputs(new)) == moved
+        assert plugin.diff(TASK, moved, inputs(new)).changes == provider_pb2.DiffResponse.DIFF_NONE
+
+
+def test_a_task_s_output_elsewhere_than_on_this_machine_is_refused(plugin: Plugin) -> None:
+    failures = plugin.check(TASK, task(plugin.root, outputParent="s3://bucket/x")).failures
+    assert [failure.property for failure in failures] == ["outputParent"]
+    assert "'s3://bucket/x'" in failures[0].reason
+
+
+@pytest.mark.parametrize("status", [0, 9])
+def test_what_a_task_leaves_in_its_temporary_folder_is_removed(plugin: Plugin, status: int) -> None:
+    seen = plugin.root / "seen"
+    script = (
+        "import json,os,sys,tempfile,urllib.parse as u;p=u.unquote(sys.argv[1][7:]);os.makedirs(p);"
+        "open(p+'/result.json','w').write('{}');tempfile.mkdtemp();d=tempfile.gettempdir();"
+        f"open({str(seen)!r},'w').write(json.dumps([d,os.stat(d).st_mode&0o777]));sys.exit({status})"
+    )
+    inputs = task(plugin.root, command=[sys.executable, "-c", script, "{output}"])
+    if status:
+        with pytest.raises(grpc.RpcError, match="ended with status 9"):
+            plugin.create(TASK, inputs)
+    else:
+        plugin.create(TASK, inputs)
+    folder, mode = json.loads(seen.read_text())
+    assert folder == str(plugin.root / ".skerry" / "run" / "tasks" / "work.tmp")
+    assert mode == 0o700
+    assert not Path(folder).exists()
+
+
+def test_a_task_that_takes_too_long_says_what_to_change(plugin: Plugin) -> None:
+    inputs = task(plugin.root, command=["sleep", "600"], timeoutSeconds=1)
+    with pytest.raises(grpc.RpcError, match=r"work took longer than 1 s .* fewer `steps`"):
+        plugin.create(TASK, inputs)
+
+
+def test_a_linked_file_counts_among_a_task_s_sources_and_a_circle_of_links_does_no_harm(
+    plugin: Plugin,
+) -> None:
+    (plugin.root / "data").mkdir()
+    target = plugin.root / "elsewhere.txt"
+    target.write_text("one")
+    (plugin.root / "data" / "a.txt").symlink_to(target)
+    (plugin.root / "data" / "circle").symlink_to(plugin.root / "data")
+    inputs = task(plugin.root, sources=["data//**/*"])
+    _, state = plugin.create(TASK, inputs)
+    assert plugin.diff(TASK, state, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
+    target.write_text("two")
+    assert plugin.diff(TASK, state, inputs).replaces == ["digest"]
+
+
+class Impostor(BaseHTTPRequestHandler):
+    """Answers every path with 200."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def listening(port: int = 0) -> Iterator[int]:
+    """A port that this process, which is none of the project's, listens on."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def begin_update_that_never_gets_ready(
+    plugin: Plugin, state: Properties, inputs: Properties, seconds: int
+) -> Any:
+    """An update to a program that runs and does not answer; returns once it runs."""
+    changed = {**inputs, "command": [*inputs["command"], "/nonexistent"], "readySeconds": seconds}
+    call = plugin.begin_update(PROCESS_SET, state, plugin.check(PROCESS_SET, changed, state).inputs)
+    supervisor = Supervisor(plugin.root / ".skerry" / "run" / "region-x", plugin.root)
+    old = state["running"]["web-0"]
+    assert wait_until(lambda: supervisor.revisions().get("web-0", old) != old)
+    return call
+
+
+def failure(call: Any) -> str:
+    """What a call that fails tells the user."""
+    with pytest.raises(grpc.RpcError) as error:
+        call.result()
+    return str(error.value.details())
 
 
 def answers(port: int) -> bool:

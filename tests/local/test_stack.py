@@ -84,12 +84,11 @@ def test_a_bad_stack_file_is_refused_with_every_mistake_and_nothing_is_made(clon
         "services[0].replicas: -1 -- must be at least 0",
         'pools[0].accelerator: "h900" -- target local has no such accelerator',
         'training[0].steps: "many" -- must be a whole number',
-        "reigons: [] -- there is no such key",
+        "reigons: a list of 0 -- there is no such key",
     ):
         assert words in text, text
     assert "Traceback" not in text
-    assert not (clone.root / ".skerry" / "run").exists()
-    assert not (clone.root / ".skerry" / "tiers").exists()
+    assert [path.name for path in (clone.root / ".skerry").iterdir()] == ["state"]
 
 
 def test_a_port_in_use_is_named_with_its_setting_and_nothing_is_made(clone: Clone) -> None:

@@ -1,13 +1,14 @@
 """Pulumi's engine, from the first of three ways that serves: PATH, the official archive, a build from source.
 
 `.tools/engine/engine.json` records which way it was; `.tools/engine/bin` holds what the way made.
+SKERRY_ENGINE_MIRROR names another site for the official archive: it must serve the path in `releases.json`, and
+the digest there holds for it too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -38,8 +39,15 @@ def record(place: Place) -> dict[str, str]:
 
 
 def complete(place: Place | None = None) -> bool:
-    """True when the recorded engine still stands and is the one that is pinned."""
+    """True when the recorded engine still stands, is the one that is pinned, and has its language host."""
     place = place or Place()
+    if not stands(place):
+        return False
+    return record(place)["way"] != "build" or build.wrapped(place.engine / "bin")
+
+
+def stands(place: Place) -> bool:
+    """True when the recorded engine is there and is the one that is pinned."""
     told = record(place)
     if told.get("pins") != pins(place):
         return False
@@ -52,6 +60,10 @@ def ensure(place: Place | None = None) -> None:
     """Try each way in turn; the first that serves is kept. Nothing half done is left behind."""
     place = place or Place()
     if complete(place):
+        return
+    if stands(place):
+        build.wrap(place.engine / "bin")
+        say("engine: its language host's wrapper was put right")
         return
     shutil.rmtree(place.partial, ignore_errors=True)
     refusals: list[tuple[str, NotServed]] = []
@@ -90,11 +102,3 @@ def engine_path(place: Place | None = None) -> list[Path]:
     if not told:
         raise Problem("no engine has been set up", "python3 -m tools.setup engine")
     return [] if told["way"] == "path" else [place.engine / "bin"]
-
-
-def environment(base: dict[str, str] | None = None) -> dict[str, str]:
-    """An environment in which `pulumi` runs."""
-    env = dict(os.environ if base is None else base)
-    folders = [str(folder) for folder in engine_path()]
-    env["PATH"] = os.pathsep.join([*folders, env.get("PATH", os.defpath)])
-    return env

@@ -1,4 +1,7 @@
-"""Way 2: the official release archive. Its digest is pinned; nothing is unpacked unchecked."""
+"""Way 2: the official release archive. Its digest is pinned; nothing is unpacked unchecked.
+
+It comes from the site in `releases.json`, or from a mirror of it that SKERRY_ENGINE_MIRROR names.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,13 @@ import urllib.request
 from pathlib import Path
 
 from tools.engine.way import Made, NotServed, Place
+from tools.progress import beating
 
 CONNECT_TIMEOUT_S = 5  # a machine without the site must fall on quickly
-CHUNK = 1 << 20
+READ_TIMEOUT_S = 60  # a site that has answered may stall: waiting is cheaper than a build
+HEARTBEAT_S = 10
+CHUNK = 1 << 16
+MB = 1e6
 MIRROR = "reach the release site, or name a mirror of it in SKERRY_ENGINE_MIRROR"
 
 
@@ -40,17 +47,53 @@ def fetch(place: Place) -> Made:
     return Made("archive", releases["version"], f"{url} sha256:{digest}")
 
 
+class Connection(http.client.HTTPConnection):
+    """A connection that is more patient once it stands."""
+
+    def connect(self) -> None:
+        """Connect, then wait longer for what is said."""
+        super().connect()
+        self.sock.settimeout(READ_TIMEOUT_S)
+
+
+class SecureConnection(http.client.HTTPSConnection):
+    """The same over TLS."""
+
+    def connect(self) -> None:
+        """Connect, then wait longer for what is said."""
+        super().connect()
+        self.sock.settimeout(READ_TIMEOUT_S)
+
+
+class Opener(urllib.request.HTTPHandler):
+    """Opens http with our connection."""
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """As urllib does it."""
+        return self.do_open(Connection, req)
+
+
+class SecureOpener(urllib.request.HTTPSHandler):
+    """Opens https with our connection."""
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """As urllib does it."""
+        return self.do_open(SecureConnection, req)
+
+
 def download(url: str, file: Path) -> None:
     """Fetch a file whole; a short one is an error."""
+    got = 0
+    opener = urllib.request.build_opener(Opener, SecureOpener)
     try:
-        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as answer, file.open("wb") as out:
+        with opener.open(url, timeout=CONNECT_TIMEOUT_S) as answer, file.open("wb") as out:
             expected = answer.headers.get("Content-Length")
-            while chunk := answer.read(CHUNK):
-                out.write(chunk)
-            if expected is not None and out.tell() != int(expected):
-                raise NotServed(
-                    f"{url} broke off after {out.tell()} of {expected} bytes", "try again; " + MIRROR
-                )
+            whole = "" if expected is None else f" of {int(expected) / MB:.1f}"
+            with beating(lambda _: f"engine: fetched {got / MB:.1f}{whole} MB from {url}", HEARTBEAT_S):
+                while chunk := answer.read(CHUNK):
+                    got += out.write(chunk)
+            if expected is not None and got != int(expected):
+                raise NotServed(f"{url} broke off after {got} of {expected} bytes", "try again; " + MIRROR)
     except urllib.error.HTTPError as error:
         raise NotServed(f"{url} answers {error.code} {error.reason}", MIRROR) from error
     except (OSError, ValueError, http.client.HTTPException) as error:

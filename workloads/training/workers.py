@@ -6,19 +6,25 @@ Everything is read from the environment that torchrun sets; without it the proce
 import ctypes
 import os
 import signal
+import socket
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from workloads.training.config import ConfigError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LOOPBACK = "127.0.0.1"
+_PATIENCE = timedelta(minutes=5)  # with the slowest worker: at the start, at each step, and at the export
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,29 @@ class Workers:
         if self.world > 1:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=5))
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(
+                backend,
+                timeout=_PATIENCE,
+                store=self._loopback_store(),
+                rank=self.rank,
+                world_size=self.world,
+            )
+
+    def _loopback_store(self) -> Store | None:
+        """Where the workers meet if all are on this machine, out of reach of any other; else None: as torch does.
+
+        torch's own store listens on every address of the machine. Where torchrun serves one, it stays with that.
+        """
+        host, port = (os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        if host != _LOOPBACK or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            return None
+        if self.rank != 0:
+            return TCPStore(host, int(port), self.world, timeout=_PATIENCE)
+        listener = socket.create_server((host, int(port)))  # the store takes it over
+        return TCPStore(
+            host, int(port), self.world, True, timeout=_PATIENCE, master_listen_fd=listener.detach()
+        )
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of `values` over all workers; every worker must call it, and gets the same."""
@@ -56,11 +84,35 @@ class Workers:
             dist.all_reduce(values)
         return values
 
+    def wait(self, device: torch.device) -> None:
+        """Return once every worker has called it; fails when one of them is gone."""
+        self.sum(torch.zeros(1, device=device)).item()  # reading it waits for a GPU too
+
 
 def leave() -> None:
-    """Part from the other workers, if joined: without it torch's threads abort the exiting process."""
+    """Part from the other workers, if joined."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end_process(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> NoReturn:
+    """Run `main` and end this process with its exit code, without the interpreter's own shutdown.
+
+    DDP keeps the process group and so gloo's threads alive to the very end. Such a thread may still have to
+    free a tensor that Python knows; Python kills a thread that asks for it during the shutdown, and that in a
+    C++ destructor aborts the process, though the run went well.
+    """
+    try:
+        try:
+            code: object = main(arguments)
+        finally:
+            sys.stdout.flush()
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def stop_on_sigterm() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
+from urllib.parse import unquote
 
 IGNORED_FOLDERS = {"__pycache__", "site-packages", "dist-packages"}
 
@@ -22,7 +22,9 @@ def digest_of_sources(root: Path, patterns: list[str]) -> str:
     total = hashlib.sha256()
     for pattern in sorted(patterns):
         base, _, glob = pattern.partition("//")
-        files = sorted(path for path in (root / base).glob(glob) if _counts(path.relative_to(root / base)))
+        # A link to a file counts as what it holds; `**` enters no link to a folder, which could lead in a circle.
+        found = (path for path in (root / base).glob(glob) if path.is_file())
+        files = sorted(path for path in found if _counts(path.relative_to(root / base)))
         if not files:
             raise FileNotFoundError(f"sources: {pattern!r} matches no file below {root}.")
         for path in files:
@@ -46,9 +48,9 @@ def digest_of_file(path: Path) -> str:
 
 
 def _counts(path: Path) -> bool:
-    return not IGNORED_FOLDERS.intersection(path.parts) and not path.is_symlink() and path.suffix != ".pyc"
+    return not IGNORED_FOLDERS.intersection(path.parts) and path.suffix != ".pyc"
 
 
 def folder_of(uri: str) -> Path:
-    """The folder behind a `file://` URI."""
-    return Path(os.fspath(uri).removeprefix("file://"))
+    """The folder behind a `file://` URI, whose spaces and letters beyond ASCII are percent-encoded."""
+    return Path(unquote(uri.removeprefix("file://")))

@@ -37,7 +37,7 @@ class FileLifecycle:
 
     def read(self, state: Properties) -> Properties | None:
         try:
-            return {**state, "content": self._resolve(state["path"]).read_text()}
+            return {**state, "content": self._resolve(state["path"]).read_text(errors="replace")}
         except FileNotFoundError:
             return None
 

@@ -45,7 +45,8 @@ TASK_INPUTS = {
     "sources": _property(STRINGS, "FOLDER//GLOB: files whose content the result depends on."),
     "outputParent": _property(
         STRING,
-        "file:// URI of the folder under which the output is made, named by digest.",
+        "Folder under which the output is made, named by digest: a file:// URI, or a path relative to the project, "
+        "which is what the state holds of both.",
     ),
     "result": _property(STRING, "JSON file in the output that becomes `outcome`."),
     "timeoutSeconds": _property(INTEGER, "Longest run, in seconds."),

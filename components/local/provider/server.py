@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from components.local.provider.lifecycle import (
     Lifecycle,
     ResourceError,
 )
+from components.local.provider.lock import RootLock
 from components.local.provider.process_set import ProcessSetLifecycle
 from components.local.provider.schema import PACKAGE, SCHEMA, VERSION
 from components.local.provider.task import TaskLifecycle
-from components.local.provider.values import Properties, from_struct, to_struct
+from components.local.provider.values import from_struct, to_struct
 
 LIFECYCLES: dict[str, type[Any]] = {
     f"{PACKAGE}:index:ProcessSet": ProcessSetLifecycle,
@@ -41,6 +44,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, engine: str | None) -> None:
         self.engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
         self.context = Context(root=Path.cwd(), report=self._report)
+        self.lock = RootLock()
 
     def GetSchema(self, request: Any, context: Any) -> Any:
         return provider_pb2.GetSchemaResponse(schema=json.dumps(SCHEMA))
@@ -56,17 +60,19 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         root = from_struct(request.args).get("root") or request.variables.get(f"{PACKAGE}:config:root")
-        self.context = Context(root=Path(root) if root else Path.cwd(), report=self._report)
+        self.context = Context(root=Path(root or ".").absolute(), report=self._report)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
         state = from_struct(request.olds) or None
-        inputs, refusals = self._lifecycle(request.urn).check(from_struct(request.news), state)
+        lifecycle, news = self._lifecycle(request.urn), from_struct(request.news)
+        inputs, refusals = self._attempt(context, lambda: lifecycle.check(news, state))
         failures = [provider_pb2.CheckFailure(property=key, reason=text) for key, text in refusals.items()]
         return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=failures)
 
     def Diff(self, request: Any, context: Any) -> Any:
-        change = self._lifecycle(request.urn).diff(from_struct(request.olds), from_struct(request.news))
+        lifecycle, state = self._lifecycle(request.urn), from_struct(request.olds)
+        change = self._attempt(context, lambda: lifecycle.diff(state, from_struct(request.news)))
         return _diff_response(change)
 
     def Create(self, request: Any, context: Any) -> Any:
@@ -75,12 +81,14 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             from_struct(request.properties),
         )
         if request.preview:
-            return provider_pb2.CreateResponse(properties=to_struct(lifecycle.preview(None, inputs)))
-        identity, state = self._attempt(context, lambda: lifecycle.create(request.urn, inputs))
+            foreseen = self._attempt(context, lambda: lifecycle.preview(None, inputs))
+            return provider_pb2.CreateResponse(properties=to_struct(foreseen))
+        identity, state = self._change(context, lambda: lifecycle.create(request.urn, inputs))
         return provider_pb2.CreateResponse(id=identity, properties=to_struct(state))
 
     def Read(self, request: Any, context: Any) -> Any:
-        state = self._lifecycle(request.urn).read(from_struct(request.properties))
+        lifecycle, known = self._lifecycle(request.urn), from_struct(request.properties)
+        state = self._attempt(context, lambda: lifecycle.read(known))
         if state is None:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
@@ -89,13 +97,14 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         lifecycle = self._lifecycle(request.urn)
         state, inputs = from_struct(request.olds), from_struct(request.news)
         if request.preview:
-            return provider_pb2.UpdateResponse(properties=to_struct(lifecycle.preview(state, inputs)))
-        updated = self._attempt(context, lambda: lifecycle.update(request.urn, state, inputs))
+            foreseen = self._attempt(context, lambda: lifecycle.preview(state, inputs))
+            return provider_pb2.UpdateResponse(properties=to_struct(foreseen))
+        updated = self._change(context, lambda: lifecycle.update(request.urn, state, inputs))
         return provider_pb2.UpdateResponse(properties=to_struct(updated))
 
     def Delete(self, request: Any, context: Any) -> Any:
         lifecycle, state = self._lifecycle(request.urn), from_struct(request.properties)
-        self._attempt(context, lambda: lifecycle.delete(state))
+        self._change(context, lambda: lifecycle.delete(state))
         return empty_pb2.Empty()
 
     def Cancel(self, request: Any, context: Any) -> Any:
@@ -105,13 +114,29 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _lifecycle(self, urn: str) -> Lifecycle:
         return LIFECYCLES[urn.split("::")[2].split("$")[-1]](self.context)
 
-    def _attempt(self, context: Any, operation: Any) -> Any:
+    def _change(self, context: Any, operation: Callable[[], Any]) -> Any:
+        """An operation that changes something: first it waits for a provider that an earlier run left behind."""
+
+        def alone() -> Any:
+            self.lock.take(self.context.root, self.context.cancelled)
+            return operation()
+
+        return self._attempt(context, alone)
+
+    def _attempt(self, context: Any, operation: Callable[[], Any]) -> Any:
         try:
             return operation()
         except ResourceError as error:
-            context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            text = str(error)
         except OSError as error:
-            context.abort(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+            text = (
+                f"{type(error).__name__}: {error}. The project lies in {self.context.root}: make the path usable "
+                "(permissions, disk space), then run `up` again."
+            )
+        except Exception as error:
+            traceback.print_exc()  # to the engine's log, for whoever mends the provider
+            text = f"A fault of the provider {PACKAGE}: {type(error).__name__}: {error}. Report it with this text."
+        return context.abort(grpc.StatusCode.UNKNOWN, text)
 
     def _report(self, urn: str, line: str) -> None:
         if self.engine is not None:
@@ -124,6 +149,3 @@ def _diff_response(change: Change) -> Any:
     response = provider_pb2.DiffResponse
     kind = response.DIFF_SOME if change.changed else response.DIFF_NONE
     return response(changes=kind, diffs=change.changed, replaces=change.replaces)
-
-
-__all__ = ["LIFECYCLES", "LocalProvider", "Properties"]

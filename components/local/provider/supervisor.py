@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,13 +16,13 @@ import sys
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults
 
+from components.local.provider.control import SECONDS, Control
 from components.local.provider.lifecycle import ResourceError
 
 # supervisord makes paths absolute, and a socket's may hold 107 bytes; through its working directory, which stays
@@ -45,10 +46,11 @@ files = programs/*.conf
 # A program that ends sooner than this after its start is retried with growing pauses, then given up.
 START_SECONDS = 5
 START_RETRIES = 3
+START_WAIT_SECONDS = 30
 # Exit status of a program that must not be started again: what it was given is refused for good.
 REFUSED = 3
 
-_lock = threading.RLock()
+CHANGES = threading.RLock()
 """The configuration of a supervisor is read, changed and reloaded by one thread at a time."""
 
 
@@ -71,7 +73,8 @@ class Status:
 
     state: str
     exit_status: int
-    description: str
+    pid: int
+    """0 when it is not running."""
 
     @property
     def alive(self) -> bool:
@@ -83,11 +86,18 @@ class Status:
 
 
 class Supervisor:
-    """Args: folder: where it lives; root: working directory of its programs."""
+    """Every method raises `ResourceError` when supervisord hangs or refuses.
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    Args:
+        folder: where it lives.
+        root: working directory of its programs.
+        seconds: how long supervisord may take for an answer.
+    """
+
+    def __init__(self, folder: Path, root: Path, seconds: float = SECONDS) -> None:
         self.folder = folder
         self.root = root
+        self.control = Control(folder, seconds)
 
     def log(self, name: str) -> Path:
         """Where a program's standard output and error go."""
@@ -99,11 +109,11 @@ class Supervisor:
 
     def statuses(self) -> dict[str, Status]:
         """Program -> what supervisord says of it; nothing when it is not running."""
-        with self._connection() as rpc:
+        with self.control.connection() as rpc:
             if rpc is None:
                 return {}
             return {
-                info["name"]: Status(info["statename"], info["exitstatus"], info["description"])
+                info["name"]: Status(info["statename"], info["exitstatus"], info["pid"])
                 for info in rpc.getAllProcessInfo()
             }
 
@@ -113,7 +123,7 @@ class Supervisor:
         Raises:
             ResourceError: supervisord cannot be started.
         """
-        with _lock:
+        with CHANGES:
             self._ensure_running()
             self._remove(program.name)
             self.log(program.name).unlink(missing_ok=True)
@@ -121,23 +131,24 @@ class Supervisor:
 
     def stop(self, name: str) -> None:
         """Stops a program and forgets it."""
-        with _lock:
+        with CHANGES:
             self._remove(name)
 
     def shut_down_if_idle(self) -> None:
         """Ends supervisord when no program is left."""
-        with _lock:
+        with CHANGES:
             if not self.definitions():
                 self.shut_down()
 
     def shut_down(self) -> None:
         """Stops all programs and supervisord, and removes the folder."""
-        with _lock:
-            with self._connection() as rpc:
+        with CHANGES:
+            with self.control.connection() as rpc:
                 if rpc is not None:
                     pid = rpc.getPID()
                     rpc.shutdown()
-                    _wait_gone(pid)
+                    slowest = max(map(_stop_seconds, self.definitions().values()), default=0)
+                    self.control.wait_gone(pid, self.control.seconds + slowest)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def definitions(self) -> dict[str, str]:
@@ -146,82 +157,77 @@ class Supervisor:
 
     def restore(self, name: str, definition: str) -> None:
         """Puts a program back as it was."""
-        with _lock:
+        with CHANGES:
             self._ensure_running()
             self._remove(name)
             self._add(name, definition)
 
     def _add(self, name: str, definition: str) -> None:
         self._conf(name).write_text(definition)
-        with self._connection() as rpc:
-            assert rpc is not None
+        with self.control.connection() as rpc:
+            if rpc is None:
+                raise ResourceError(
+                    f"The supervisor in {self.folder} ended while {name!r} was being started. "
+                    f"Read {self.folder / 'supervisord.log'}, then run `up` again."
+                )
             rpc.reloadConfig()
             rpc.addProcessGroup(name)
 
     def _remove(self, name: str) -> None:
-        conf = self._conf(name)
-        if not conf.exists():
-            return
-        conf.unlink()
-        with self._connection() as rpc:
-            if rpc is None:
-                return
-            with contextlib.suppress(xmlrpc.client.Fault):
-                rpc.stopProcessGroup(name)
-            with contextlib.suppress(xmlrpc.client.Fault):
+        """Ends whatever supervisord runs under that name. The definition goes last: what is interrupted between is
+        found again by it."""
+        stop_seconds = _stop_seconds(self.definitions().get(name, ""))
+        with self.control.connection(stop_seconds) as rpc:
+            if rpc is not None and name in {info["group"] for info in rpc.getAllProcessInfo()}:
+                with contextlib.suppress(xmlrpc.client.Fault):  # it ended by itself, or is ending
+                    rpc.stopProcessGroup(name)
+                self._forget(rpc, name, self.control.seconds + stop_seconds)
+        self._conf(name).unlink(missing_ok=True)
+
+    def _forget(self, rpc: Any, name: str, seconds: float) -> None:
+        """Removes a program that is stopped, or still stopping because whoever began it was killed."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
                 rpc.removeProcessGroup(name)
-            rpc.reloadConfig()
+                return
+            except xmlrpc.client.Fault as error:
+                if error.faultCode != Faults.STILL_RUNNING or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _ensure_running(self) -> None:
-        with self._connection() as rpc:
+        with self.control.connection() as rpc:
             if rpc is not None:
                 return
         for part in (self.folder, self.folder / "programs", self.folder / "logs"):
             part.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "supervisord.conf").write_text(SETTINGS)
-        started = subprocess.run(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
-            cwd=self.folder,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        deadline = time.monotonic() + 30
+        try:
+            started = subprocess.run(
+                [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
+                cwd=self.folder,
+                env=clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=START_WAIT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise self._not_started(f"it took longer than {START_WAIT_SECONDS} s") from None
+        deadline = time.monotonic() + START_WAIT_SECONDS
         while started.returncode == 0 and time.monotonic() < deadline:
-            with self._connection() as rpc:
+            with self.control.connection() as rpc:
                 if rpc is not None:
                     return
             time.sleep(0.05)
-        raise ResourceError(
-            f"The supervisor in {self.folder} did not start: {started.stderr.strip() or 'no answer'}. "
-            f"Read {self.folder / 'supervisord.log'}."
-        )
+        raise self._not_started(started.stderr.strip() or "no answer")
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[Any]:
-        """The control interface, None when no supervisord answers."""
-        try:
-            directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            yield None
-            return
-        try:
-            # The caller's working directory is its own: a descriptor of the folder does the same here.
-            path = f"/proc/self/fd/{directory}/control.sock"
-            proxy = xmlrpc.client.ServerProxy(
-                "http://127.0.0.1",
-                transport=SupervisorTransport(None, None, f"unix://{path}"),
-            )
-            try:
-                proxy.supervisor.getPID()
-            except (OSError, xmlrpc.client.Error):
-                yield None
-                return
-            yield proxy.supervisor
-        finally:
-            os.close(directory)
+    def _not_started(self, why: str) -> ResourceError:
+        return ResourceError(
+            f"The supervisor in {self.folder} did not start: {why}. Read {self.folder / 'supervisord.log'}, then "
+            "run `up` again."
+        )
 
     def _conf(self, name: str) -> Path:
         return self.folder / "programs" / f"{name}.conf"
@@ -269,7 +275,7 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _wait_gone(pid: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
-        time.sleep(0.05)
+def _stop_seconds(definition: str) -> int:
+    """Seconds that a stored definition gives its program between SIGTERM and SIGKILL."""
+    found = re.search(r"^stopwaitsecs = (\d+)$", definition, re.MULTILINE)
+    return int(found[1]) if found else 0

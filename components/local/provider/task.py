@@ -2,7 +2,8 @@
 
 The digest covers `key` and the content of `sources`, not the command line or the machine: a clone that is moved,
 or a run with other threads, repeats no training. What the command left in its output folder is remembered by
-content, so a refresh notices a file that was lost or altered and the next `up` makes it again.
+content, so a refresh notices a file that was lost or altered and the next `up` makes it again. The state names
+the output's place relative to the project; the absolute URI that others get is made from it on every read.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ class TaskLifecycle:
         self.context = context
 
     def check(self, inputs: Properties, state: Properties | None) -> tuple[Properties, dict[str, str]]:
+        parent = inputs.get("outputParent", "")
+        if not has_unknown(parent):
+            if "://" in parent and not parent.startswith("file://"):
+                return inputs, {
+                    "outputParent": f"outputParent: {parent!r}. A Task leaves its output on this machine. Give a "
+                    "file:// URI or a path relative to the project."
+                }
+            inputs = {**inputs, "outputParent": self._relative(parent)}
         if has_unknown([inputs.get("key"), inputs.get("sources")]):
             return {**inputs, "digest": UNKNOWN}, {}
         try:
@@ -59,10 +68,15 @@ class TaskLifecycle:
     def diff(self, state: Properties, inputs: Properties) -> Change:
         if state.get("digest") != inputs.get("digest"):
             return Change(("digest",), ("digest",))
-        if state.get("outputParent") != inputs.get("outputParent"):
+        state = {**state, "outputParent": self._relative(state.get("outputParent", ""))}
+        if state["outputParent"] != inputs.get("outputParent"):
             return Change(("outputParent",), ("outputParent",))
-        # The same work described differently is recorded; it is not done again.
-        return Change(tuple(key for key in INPUTS if state.get(key) != inputs.get(key)))
+        # The same work described differently, or lying elsewhere since the project was moved, is recorded; it is not
+        # done again.
+        changed = [key for key in INPUTS if state.get(key) != inputs.get(key)]
+        if state.get("output") != self._output(inputs):
+            changed.append("output")
+        return Change(tuple(changed))
 
     def preview(self, state: Properties | None, inputs: Properties) -> Properties:
         known = {key: inputs.get(key) for key in (*INPUTS, "digest")}
@@ -74,13 +88,17 @@ class TaskLifecycle:
     def create(self, urn: str, inputs: Properties) -> tuple[str, Properties]:
         output = self._output(inputs)
         log = self.context.root / ".skerry" / "run" / "tasks" / f"{inputs['program']}.log"
+        temporary = log.with_suffix(".tmp")
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run whose provider was killed
+        # With parents: the end of another task may have removed the empty folder above meanwhile.
+        temporary.mkdir(mode=0o700, parents=True)
         began = time.monotonic()
         shutil.rmtree(
             folder_of(output), ignore_errors=True
         )  # lost or altered, else it would still be in the state
         try:
-            status = self._run(urn, inputs, output, log)
+            status = self._run(urn, inputs, output, log, temporary)
             if status != 0:
                 raise self._failure(inputs, log, f"ended with status {status}")
             outcome = self._outcome(inputs, folder_of(output), log)
@@ -88,6 +106,8 @@ class TaskLifecycle:
         except BaseException:
             shutil.rmtree(folder_of(output), ignore_errors=True)
             raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         log.unlink()
         remove_empty_parents(log, below=self.context.root)
         state = {key: inputs.get(key) for key in (*INPUTS, "digest")}
@@ -103,18 +123,19 @@ class TaskLifecycle:
         }
 
     def read(self, state: Properties) -> Properties | None:
-        content = digest_of_folder(folder_of(state["output"]))
-        return state if content == state["content"] else None
+        output = self._output(state)
+        content = digest_of_folder(folder_of(output))
+        return {**state, "output": output} if content == state["content"] else None
 
     def update(self, urn: str, state: Properties, inputs: Properties) -> Properties:
-        return {**state, **{key: inputs.get(key) for key in INPUTS}}
+        return {**state, **{key: inputs.get(key) for key in INPUTS}, "output": self._output(inputs)}
 
     def delete(self, state: Properties) -> None:
-        folder = folder_of(state["output"])
+        folder = folder_of(self._output(state))
         shutil.rmtree(folder, ignore_errors=True)
         remove_empty_parents(folder, below=self.context.root)
 
-    def _run(self, urn: str, inputs: Properties, output: str, log: Path) -> int:
+    def _run(self, urn: str, inputs: Properties, output: str, log: Path, temporary: Path) -> int:
         command = [word.replace("{output}", output) for word in inputs["command"]]
         guardian = [
             sys.executable,
@@ -137,7 +158,11 @@ class TaskLifecycle:
                     str(self.context.root),
                     *command,
                 ],
-                env={**clean_environment(), **(inputs.get("environment") or {})},
+                env={
+                    **clean_environment(),
+                    "TMPDIR": str(temporary),  # torchrun leaves folders there
+                    **(inputs.get("environment") or {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -148,7 +173,12 @@ class TaskLifecycle:
                 if self.context.cancelled.wait(0.2):
                     raise ResourceError(f"{inputs['program']}: interrupted; the next `up` runs it again.")
                 if time.monotonic() > deadline:
-                    raise self._failure(inputs, log, f"took longer than {inputs['timeoutSeconds']} s")
+                    raise self._failure(
+                        inputs,
+                        log,
+                        f"took longer than {inputs['timeoutSeconds']} s and was ended. Give it less to do (a training "
+                        "run: fewer `steps`) or more time (`timeoutSeconds`)",
+                    )
                 line = _last_line(log)
                 if line and line != shown:
                     shown = line
@@ -176,7 +206,17 @@ class TaskLifecycle:
     def _output(self, inputs: Properties) -> str:
         if has_unknown([inputs.get("digest"), inputs.get("outputParent")]):
             return UNKNOWN
-        return f"{inputs['outputParent']}/{inputs['digest'][:VERSION_DIGITS]}"
+        parent = self._folder(inputs["outputParent"])
+        return (parent / inputs["digest"][:VERSION_DIGITS]).as_uri()
+
+    def _folder(self, place: str) -> Path:
+        """The folder that a file:// URI or a path relative to the project names."""
+        return folder_of(place) if place.startswith("file://") else self.context.root / place
+
+    def _relative(self, place: str) -> str:
+        """What stands in the state: relative to the project, so that the project may be moved."""
+        folder, root = self._folder(place), self.context.root
+        return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_uri()
 
 
 def _last_line(log: Path) -> str:

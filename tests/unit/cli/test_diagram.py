@@ -78,5 +78,22 @@ def test_an_arrow_says_uses_and_one_that_follows_from_others_is_left_out() -> No
     assert f"client --> {node['global']}" in text
 
 
+def test_regions_that_roll_one_after_the_other_do_not_use_each_other() -> None:
+    later = entry("skerry:index:LocalInferenceService", "west-coder")
+    replicas = entry(
+        "x:index:ProcessSet",
+        "west-replicas",
+        "skerry:index:LocalInferenceService::west-coder",
+        ("x:index:ProcessSet::replicas",),
+    )
+    text = mermaid([*STATE, later, replicas])
+    node = {
+        line.split('"')[1].split("<")[0]: line.split("[")[0].strip()
+        for line in text.splitlines()
+        if "<small>" in line
+    }
+    assert f"{node['west-coder']} --> {node['east-coder']}" not in text
+
+
 def test_parts_of_a_component_are_not_drawn() -> None:
     assert "LocalEnvoy" not in mermaid(STATE)

@@ -113,7 +113,7 @@ class Bench:
 
     def region(self, name: str, services: dict[str, list[int]]) -> Proxy:
         """An Envoy in front of services, by the ports of their replicas."""
-        clusters = [envoy.service_cluster(service, ports, SETTINGS) for service, ports in services.items()]
+        clusters = envoy.region_clusters(services, SETTINGS)
         names = {service: service for service in services}
         return self.proxy(name, lambda port: envoy.region_listener(port, names, SETTINGS), clusters)
 

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.local import envoy
+from components.local.layout import ENVOY_PROGRAM
+from components.local.settings import MOST_REPLICAS, MOST_SERVICES
+from components.settings.base import NAME_PATTERN
 from components.settings.items import EndpointSettings, HealthSettings
 
 ENDPOINT = EndpointSettings(
@@ -122,9 +127,29 @@ def test_every_socket_address_is_on_loopback(name: str) -> None:
     assert set(addresses) == (set() if name == "bootstrap" else {"127.0.0.1"})
 
 
-def test_a_region_is_healthy_only_with_a_healthy_replica_of_every_service() -> None:
+def test_a_regions_health_is_that_of_all_its_replicas_together() -> None:
+    clusters = envoy.region_clusters({"coder": [9001, 9002], "assistant": [9003]}, ENDPOINT)
+    (asked,) = [cluster for cluster in clusters if cluster["name"] == envoy.ANY_SERVICE]
+    assert list(values_of(asked, "port_value")) == [9001, 9002, 9003]
+    assert set(*values_of(LISTENERS["region"], "cluster_min_healthy_percentages")) == {envoy.ANY_SERVICE}
+
+
+def test_one_healthy_replica_of_as_many_as_a_region_can_have_is_enough() -> None:
     (rule,) = values_of(LISTENERS["region"], "cluster_min_healthy_percentages")
-    assert set(rule) == set(SERVICES.values())
+    per_cent = rule[envoy.ANY_SERVICE]["value"]
+    assert isinstance(per_cent, int), "Envoy takes a fraction for nothing"
+    assert 0 < per_cent < 100 / (MOST_SERVICES * MOST_REPLICAS)
+
+
+def test_a_region_without_services_is_healthy() -> None:
+    assert envoy.region_clusters({}, ENDPOINT) == []
+    listener = envoy.region_listener(9100, {}, ENDPOINT)
+    assert list(values_of(listener, "cluster_min_healthy_percentages")) == [{}]
+
+
+@given(st.from_regex(NAME_PATTERN, fullmatch=True))
+def test_no_service_is_called_as_what_stands_beside_the_services(name: str) -> None:
+    assert name not in {envoy.ANY_SERVICE, ENVOY_PROGRAM}
 
 
 def test_every_service_has_a_route_by_model_and_one_by_path() -> None:

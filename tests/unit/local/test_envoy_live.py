@@ -91,13 +91,49 @@ def test_only_the_owner_can_open_the_administration_socket(region: Proxy) -> Non
     assert (region.folder / "admin.sock").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_region_is_unhealthy_when_one_of_its_services_has_no_replica(live: Bench) -> None:
-    dies, lives = live.backend("coder"), live.backend("assistant")
-    proxy = live.region("east", {"coder": [dies.port], "assistant": [lives.port]})
+def known_dead(proxy: Proxy, model: str) -> bool:
+    """Whether the health checks of a region have found a service without a replica."""
+    status, body = complete(proxy.port, model)
+    return status == 503 and "no healthy upstream" in body
+
+
+def test_a_region_is_healthy_while_one_of_its_services_is_and_no_longer(live: Bench) -> None:
+    coder, assistant = live.backend("coder"), live.backend("assistant")
+    proxy = live.region("east", {"coder": [coder.port], "assistant": [assistant.port]})
     until(lambda: healthy(proxy.port), proxy)
-    dies.die()
-    until(lambda: not healthy(proxy.port), proxy)
+    coder.die()
+    until(lambda: known_dead(proxy, "coder"), proxy)
+    assert healthy(proxy.port)
     assert complete(proxy.port, "assistant") == (200, "assistant")
+    assistant.die()
+    until(lambda: not healthy(proxy.port), proxy)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999, 1.0])
+def test_a_service_that_is_missing_in_a_region_is_answered_by_another_and_the_rest_by_both(
+    live: Bench, share: float
+) -> None:
+    """Also if the other region is drawn once in a thousand times, or only stands by."""
+    services = ("coder", "assistant")
+    backends = {
+        name: {service: live.backend(f"{service} of {name}") for service in services}
+        for name in ("east", "west")
+    }
+    regions = {
+        name: live.region(name, {service: [one.port] for service, one in made.items()})
+        for name, made in backends.items()
+    }
+    for proxy in regions.values():
+        until(lambda proxy=proxy: healthy(proxy.port), proxy)
+    shared = {"east": share, "west": 1 - share}
+    balancer = live.balancer({name: proxy.port for name, proxy in regions.items()}, shared)
+    backends["east"]["coder"].die()
+    assert {complete(balancer.port, "coder") for _ in range(MANY)} == {(200, "coder of west")}
+    until(lambda: known_dead(regions["east"], "coder"), regions["east"])
+    assert {complete(balancer.port, "coder") for _ in range(MANY)} == {(200, "coder of west")}
+    # East is still in rotation for what it serves, and with an equal share so is west.
+    expected = {"assistant of east", "assistant of west"} if share == 0.5 else {"assistant of east"}
+    assert {complete(balancer.port, "assistant")[1] for _ in range(MANY)} >= expected
 
 
 def test_the_first_requests_after_a_replica_died_are_answered_by_the_other(live: Bench) -> None:

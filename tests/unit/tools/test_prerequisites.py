@@ -28,6 +28,15 @@ def test_a_machine_without_the_programs_fails_with_the_package_to_install(tmp_pa
         assert f"cure: apt-get install {package}" in done.stdout
 
 
+def test_a_machine_without_curl_gets_a_note_and_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = {finding.name: finding for finding in prerequisites.optional()}["curl"]
+    assert not found.ok and not found.required
+    assert found.line().startswith("note  curl: not on PATH") and "apt-get install curl" in found.line()
+
+
 def test_this_machine_passes_every_required_check_in_words_and_as_json() -> None:
     assert doctor().returncode == 0
     told = json.loads(doctor("--json").stdout)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tools import run_tests
 from tools.paths import ROOT
 from tools.run_tests import Tally, judge, modules_with_tests, run_suite, suites, summary
 
@@ -114,7 +114,35 @@ def test_the_tests_of_the_workloads_run_in_their_own_environment_and_only_there(
 def test_a_subset_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     command = [sys.executable, "-m", "tools.run_tests", "tests/unit/tools/test_lock.py", "-k", "gone"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "a subset (tests/unit/tools/test_lock.py -k gone)" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"
+
+
+def test_what_the_tests_write_lies_in_a_folder_of_this_run_that_is_kept_only_when_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = "def test_a(tmp_path): (tmp_path / 'file').touch()\ndef test_b(): assert {}\n"
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "temporary").mkdir()
+    small = [f"-c{tmp_path}/pytest.ini", str(tmp_path / "tests")]
+    monkeypatch.setattr(run_tests, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(run_tests, "suites", lambda _: [("toolkit", Path(sys.executable), small)])
+    for holds in (True, False):
+        (tmp_path / "tests/test_x.py").write_text(body.format(holds))
+        assert run_tests.main(["tests"]) == (0 if holds else 1)
+        kept = list((tmp_path / "temporary").glob("skerry-tests-*/t/test_a0/file"))
+        assert len(kept) == len(list((tmp_path / "temporary").iterdir())) == (0 if holds else 1)
+        assert ("is kept in" in capsys.readouterr().out) is not holds
+
+
+def test_a_whole_run_says_first_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    assert run_tests.main([]) == 1
+    assert "about 15 minutes" in capsys.readouterr().out.splitlines()[0]

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tools.sabotage import Breakage, changed_since, choose, files_of, read, sabotage
+from tools import processes
+from tools.sabotage import (
+    TIMED_OUT,
+    Breakage,
+    a_copy,
+    changed_since,
+    choose,
+    files_of,
+    read,
+    reported_red,
+    run_test,
+    sabotage,
+)
 
 CODE = "LIMIT = 3\n\n\ndef double(x):\n    return x * 2\n"
 TESTS = """
@@ -83,6 +95,65 @@ def test_what_shows_nothing_fails_the_run(
     row = Breakage(**{**GOOD.__dict__, **change})
     assert sabotage(tree, tree / ".tools", [row]) == ["good"]
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"find": "def double(x):", "replace": "def double(x)"}, "cannot be imported"),
+        (
+            {"file": "test_it.py", "find": "def test_it_doubles", "replace": "def test_that"},
+            "finds no such test",
+        ),
+        ({"find": "return x * 2", "replace": "import os; os.kill(os.getpid(), 9)"}, "pytest was killed"),
+    ],
+)
+def test_a_breakage_under_which_the_test_never_failed_is_a_fault_of_the_list(
+    tree: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str], words: str
+) -> None:
+    row = Breakage(**{**GOOD.__dict__, **change})
+    assert sabotage(tree, tree / ".tools", [row]) == ["good"]
+    told = capsys.readouterr().out
+    assert words in told and "make another breakage" in told
+
+
+LEAVES = """
+import subprocess, sys
+
+def test_it_leaves_a_process_that_holds_its_output():
+    ended = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd="/")
+    open("left", "w").write(str(ended.pid))
+"""
+
+
+def test_what_a_test_leaves_running_is_ended_and_not_waited_for(tree: Path) -> None:
+    (tree / "test_it.py").write_text(LEAVES)
+    row = Breakage("left", "", "", "", "test_it.py::test_it_leaves_a_process_that_holds_its_output")
+    with a_copy(tree) as copy:
+        status, output = run_test(copy, row, tree / ".tools")
+        assert status == 0, output
+        assert int((copy / "left").read_text()) not in processes.found()
+        assert processes.found(inside=copy.parent) == {}
+    assert not copy.parent.exists()
+
+
+def test_a_run_past_the_limit_shows_nothing_by_itself(tree: Path) -> None:
+    (tree / "test_it.py").write_text("import time\n\ndef test_it_hangs():\n    time.sleep(600)\n")
+    with a_copy(tree) as copy:
+        row = Breakage("hangs", "", "", "", "test_it.py::test_it_hangs")
+        status, output = run_test(copy, row, tree / ".tools", limit_s=1)
+        assert (status, processes.found(inside=copy.parent)) == (TIMED_OUT, {}) and "ran past 1 s" in output
+
+
+def test_a_run_past_the_limit_is_red_where_the_test_had_been_reported_as_failed() -> None:
+    for line, red in (
+        ("test_it.py::test_x FAILED [ 50%]", True),
+        ("test_it.py::test_x[a b] ERROR    [100%]", True),
+        ("test_it.py::test_x PASSED [ 50%]", False),
+        ("test_it.py::test_xy FAILED [ 50%]", False),
+        ("E   test_it.py::test_x FAILED", False),
+    ):
+        assert reported_red("test_it.py::test_x", f"collected 2 items\n\n{line}\n") is red, line
 
 
 def test_what_passed_is_remembered_until_the_tree_changes(tree: Path) -> None:

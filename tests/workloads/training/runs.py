@@ -1,12 +1,16 @@
 """Runs of the training entry that the tests share: a tiny corpus, tiny sizes, starting it as a user would."""
 
+import functools
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from tools.paths import TOOLKIT
 from workloads.training.data import is_held_out
 
 ROOT = Path(__file__).parents[3]
@@ -24,8 +28,9 @@ TINY = [
     "--log-every=1",
 ]
 ENDLESS = [*TINY, "--steps", "1000000", "--log-every", "50"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TRAIN = ["-m", "workloads.training.train"]
+ASK_FOR_LAUNCH = "import json; from components.local import training_job as job; "
+ASK_FOR_LAUNCH += "print(json.dumps([job.torchrun(2), job.ON_LOOPBACK]))"
 
 
 def write_corpus(folder: Path, files: int = 40) -> Path:
@@ -41,13 +46,33 @@ def write_corpus(folder: Path, files: int = 40) -> Path:
     return folder
 
 
+@functools.cache
+def product_launch() -> tuple[list[str], dict[str, str]]:
+    """The words and the environment with which the product starts two workers; its own Python knows them."""
+    asked = subprocess.run(
+        [TOOLKIT / "bin" / "python", "-c", ASK_FOR_LAUNCH], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    words, environment = json.loads(asked.stdout)
+    return [sys.executable, "-m", *words], environment
+
+
+def launch(workers: int, temporary: Path, program: list[str] = TRAIN) -> dict[str, Any]:
+    """Popen's arguments to start `program` with 1 worker (plain) or 2 (as the product); torchrun's leavings
+    go under `temporary`."""
+    words, environment = product_launch() if workers == 2 else ([sys.executable], {})
+    temporary.mkdir()
+    return {
+        "args": [*words, *program],
+        "cwd": ROOT,
+        "env": {**os.environ, **environment, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)},
+    }
+
+
 def start(arguments: list[str], workers: int, log: Path) -> subprocess.Popen:
-    """Start the entry with 1 worker (plain) or 2 (torchrun); its stderr goes to `log`."""
-    command = [*TORCHRUN, *TRAIN] if workers == 2 else [sys.executable, *TRAIN]
+    """Start the entry; its stderr goes to `log`."""
+    how = launch(workers, log.with_suffix(".temporary"), [*TRAIN, *arguments])
     with open(log, "wb") as out:
-        return subprocess.Popen(
-            [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=out, text=True
-        )
+        return subprocess.Popen(**how, stdout=subprocess.PIPE, stderr=out, text=True)
 
 
 def await_first_step(process: subprocess.Popen, log: Path) -> None:

@@ -13,9 +13,9 @@ from tests.workloads.training.runs import (
     ENDLESS,
     ROOT,
     TINY,
-    TORCHRUN,
     TRAIN,
     await_first_step,
+    launch,
     lines,
     start,
 )
@@ -74,8 +74,9 @@ def test_a_seed_fixes_every_number_and_another_seed_changes_them(
 def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
     corpus: Path, tmp_path: Path, capsys
 ) -> None:
-    command = [*TORCHRUN, *TRAIN, *TINY, "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    given = [*TINY, "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
+    how = launch(2, tmp_path / "temporary", [*TRAIN, *given])
+    done = subprocess.run(**how, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     [record] = lines(done.stdout)
     assert record["world_size"] == 2
@@ -147,6 +148,61 @@ def test_a_killed_launcher_takes_its_workers_with_it(corpus: Path, tmp_path: Pat
         for each in family:
             if each.is_running():
                 each.kill()
+
+
+def test_two_workers_started_as_the_product_does_listen_on_loopback_only(
+    corpus: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with start([*ENDLESS, "--data", str(corpus), "--output", str(tmp_path / "model")], 2, log) as agent:
+        try:
+            await_first_step(agent, log)
+            family = [psutil.Process(agent.pid), *psutil.Process(agent.pid).children(recursive=True)]
+            sockets = [each for process in family for each in process.net_connections("inet")]
+        finally:
+            agent.terminate()
+    listening = [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN]
+    assert len(family) == 3
+    assert listening, "the workers have to meet somewhere: these are not the sockets of a run"
+    assert set(listening) <= {"127.0.0.1", "::1"}
+
+
+ENDS_ITSELF = """
+import atexit, pathlib, runpy, sys
+atexit.register(pathlib.Path(sys.argv.pop(1)).touch)
+sys.setswitchinterval(10)  # gloo's thread waits for the interpreter: without care it is still waiting at the end
+runpy.run_module("workloads.training.train", run_name="__main__")
+"""
+
+
+def test_no_worker_goes_through_the_shutdown_in_which_gloo_aborts(corpus: Path, tmp_path: Path) -> None:
+    program, shutdown = tmp_path / "program.py", tmp_path / "shutdown"
+    program.write_text(ENDS_ITSELF)
+    given = [str(program), str(shutdown), *TINY, "--data", str(corpus), "--output", str(tmp_path / "model")]
+    how = launch(2, tmp_path / "temporary", given)
+    how["env"]["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(**how, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model").exists() and not shutdown.exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("return 2", 2, ""),
+        ("raise SystemExit(143)", 143, ""),
+        ("raise SystemExit", 0, ""),
+        ("raise ValueError('broken')", 1, "ValueError: broken"),
+    ],
+)
+def test_the_process_ends_with_the_code_and_the_words_of_its_work(end: str, code: int, said: str) -> None:
+    program = f"def main(given):\n    print(*given)\n    {end}\n"
+    program += "from workloads.training.workers import end_process\nend_process(main, ['whole', 'line'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "whole line\n")
+    assert said in done.stderr and bool(said) == bool(done.stderr)
 
 
 def test_the_workload_imports_nothing_from_the_infrastructure_side() -> None:

@@ -1,0 +1,45 @@
+"""Replicas of a model version on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.local.inference_service import STOP_MARGIN_SECONDS, LocalInferenceService
+from tests.recorder import Recording, record
+
+
+def serve(replicas: int = 2, drain_seconds: int = 33) -> Recording:
+    """Registers a service; returns its address."""
+
+    def program() -> Any:
+        made = LocalInferenceService(
+            "east-coder",
+            {
+                "region": "east",
+                "service": "coder",
+                "model_uri": "file:///models/coder",
+                "digest": "sha256:0",
+                "replicas": replicas,
+                "threads": 1,
+                "port": 9010,
+                "drain_seconds": drain_seconds,
+            },
+        )
+        return made.address
+
+    return record(program, {})
+
+
+def test_replicas_drain_as_long_as_the_settings_say_and_are_killed_only_after_that() -> None:
+    (made,) = serve(drain_seconds=33).of(":ProcessSet")
+    command = list(made.inputs["command"])
+    assert command[command.index("--drain-seconds") + 1] == "33"
+    assert made.inputs["stopSeconds"] == 33 + STOP_MARGIN_SECONDS > 33
+
+
+def test_the_address_is_the_ports_of_the_replicas() -> None:
+    assert serve(replicas=2).returned == "[9010, 9011]"
+
+
+def test_the_address_of_a_service_that_is_scaled_to_nothing_is_empty() -> None:
+    assert serve(replicas=0).returned == "[]"
