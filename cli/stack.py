@@ -18,15 +18,16 @@ PROJECT = "skerry"
 
 
 def recover(stack: str) -> None:
-    """Makes the stack's state where there is none, and takes away the lock of a run that was killed.
+    """Makes the stack's state where there is none, and takes away what a run that was killed left in it.
 
-    The lock only in the state of this clone: a backend of the user's own may be shared with others.
+    That only in the state of this clone: a backend of the user's own may be shared with others.
     """
     if stack != EMBEDDED:
         return
     _make(stack)
     if uses_default_state():
         _unlock(stack)
+        _forget_pending(stack)
 
 
 def outputs(stack: str) -> Any:
@@ -100,6 +101,13 @@ def _unlock(stack: str) -> None:
                 )
                 told = True
             time.sleep(1)
+
+
+def _forget_pending(stack: str) -> None:
+    """Operations that were under way when a run was killed: what they had made is adopted or replaced by the next."""
+    state = json.loads((STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json").read_text())
+    if ((state.get("checkpoint") or {}).get("latest") or {}).get("pending_operations"):
+        engine_text(stack, ROOT, "refresh", "--yes", "--skip-preview", "--clear-pending-creates")
 
 
 def _is_engine(pid: int) -> bool:
