@@ -170,7 +170,7 @@ def test_every_request_of_the_readme_is_answered(clone: Clone) -> None:
 def test_every_command_of_the_readme_exists(clone: Clone) -> None:
     text = (clone.root / "README.md").read_text()
     targets = set(re.findall(r"^([a-z-]+):", (clone.root / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make ([a-z-]+)", text)) <= targets
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
     for command in set(re.findall(r"\./skerry ([a-z]+)", text)):
         assert clone.run("./skerry", command, "--help").returncode == 0, command
 
