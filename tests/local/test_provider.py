@@ -363,7 +363,9 @@ def test_a_stopped_task_leaves_no_descendant_not_even_in_another_session(plugin:
     script = (
         "import os,subprocess,sys,time;"
         "child=subprocess.Popen([sys.executable,'-c','import time;time.sleep(600)'],start_new_session=True);"
-        f"open({str(marker)!r},'w').write(f'{{os.getpid()}} {{child.pid}}\\n');time.sleep(600)"
+        # One whose parent is gone by then: only who adopts orphans can still find it.
+        "orphan=subprocess.check_output(['sh','-c','setsid sleep 600 >/dev/null & echo $!'],text=True).strip();"
+        f"open({str(marker)!r},'w').write(f'{{os.getpid()}} {{child.pid}} {{orphan}}\\n');time.sleep(600)"
     )
     inputs = task(plugin.root, command=[sys.executable, "-c", script])
     checked = plugin.check(TASK, inputs).inputs
