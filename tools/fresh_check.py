@@ -76,17 +76,14 @@ def newcomer() -> Iterator[tuple[Path, list[str], Path]]:
     try:
         say(f"as the new user {name}")
         ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
+        remove_files(user.pw_uid, Path("/tmp"))  # of a user who is gone and whose number this one got
         yield Path(user.pw_dir), ["setpriv", *ids, "--clear-groups", "--no-new-privs", "--"], Path("/tmp")
     finally:
         for pid in processes.found(user.pw_uid):
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         time.sleep(0.5)
-        for file in files_of(user.pw_uid, Path("/tmp")):
-            if file.is_dir() and not file.is_symlink():
-                shutil.rmtree(file, ignore_errors=True)
-            else:
-                file.unlink(missing_ok=True)
+        remove_files(user.pw_uid, Path("/tmp"))
         subprocess.run(["userdel", "--remove", name], check=False, capture_output=True)
         shutil.rmtree(user.pw_dir, ignore_errors=True)
 
@@ -223,6 +220,15 @@ def not_an_answer(stdout: str) -> str:
     except (ValueError, KeyError, TypeError):
         return f"no `choices` in {stdout[:200]!r}"
     return "" if isinstance(choices, list) and choices else f"`choices` is empty in {stdout[:200]!r}"
+
+
+def remove_files(uid: int, folder: Path) -> None:
+    """Removes what a user owns there."""
+    for file in files_of(uid, folder):
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            file.unlink(missing_ok=True)
 
 
 def files_of(uid: int, folder: Path) -> list[Path]:
