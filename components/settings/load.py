@@ -75,7 +75,9 @@ def _target(raw: Mapping[str, Any]) -> TargetSettings | None:
 
 
 def _in_words(detail: ErrorDetails) -> Mistake:
-    kind, where = detail["type"], [part for part in detail["loc"] if part != "[key]"]
+    kind, where = detail["type"], list(detail["loc"])
+    if where[-1:] == ["[key]"] and kind != "extra_forbidden":
+        where.pop()  # pydantic's mark for the key of a mapping; a key may also be called so
     context = detail.get("ctx", {})
     path, value = _path(where), detail["input"]
     if kind == "extra_forbidden":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components.settings.load import load_stack_settings
@@ -48,6 +48,7 @@ def loads_or_is_refused_in_words(config: dict[str, Any]) -> None:
 
 
 @SOONER
+@example({"[key]": None})
 @given(st.dictionaries(KEYS | st.text(max_size=5), JSON, max_size=6))
 def test_any_mapping_loads_or_is_refused_in_words(config: dict[str, Any]) -> None:
     loads_or_is_refused_in_words(config)
