@@ -130,6 +130,15 @@ class Clone:
                 continue
         return found
 
+    def listening(self) -> set[tuple[str, int]]:
+        """Address and port of everything in the clone that listens."""
+        return {
+            (connection.laddr.ip, connection.laddr.port)
+            for process in self.processes()
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
     def region_processes(self, region: str) -> list[psutil.Process]:
         """A region's supervisor and everything under it."""
         pid_file = self.root / ".skerry" / "run" / f"region-{region}" / "supervisord.pid"

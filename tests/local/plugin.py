@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
+from components.local.provider.ports import is_free
 from components.local.provider.values import Properties, from_struct, to_struct
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,13 +113,3 @@ def free_port(count: int = 1) -> int:
             first = probe.getsockname()[1]
         if first + count < 65536 and all(is_free(port) for port in range(first, first + count)):
             return first
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -27,10 +27,11 @@ from pulumi.runtime.proto import provider_pb2
 
 from components.local.provider.lifecycle import ResourceError
 from components.local.provider.lock import RootLock
+from components.local.provider.ports import is_free
 from components.local.provider.schema import PACKAGE, SCHEMA
 from components.local.provider.supervisor import Supervisor
 from components.local.provider.values import Properties, from_struct
-from tests.local.plugin import Plugin, free_port, is_free, running_plugin
+from tests.local.plugin import Plugin, free_port, running_plugin
 
 HERE = Path(__file__).parent
 PROCESS_SET, TASK, FILE = (f"{PACKAGE}:index:{name}" for name in ("ProcessSet", "Task", "File"))

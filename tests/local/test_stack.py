@@ -17,8 +17,8 @@ from contextlib import contextmanager
 import psutil
 import yaml
 
+from components.local.provider.ports import is_free
 from tests.local.clone import Clone
-from tests.local.plugin import is_free
 
 FRANCE = "Which city is the capital of France? Answer with one word."
 
@@ -226,12 +226,7 @@ def test_an_unknown_model_is_refused_with_those_that_exist(clone: Clone) -> None
 
 
 def test_everything_listens_on_loopback_only(clone: Clone) -> None:
-    addresses = {
-        connection.laddr.ip
-        for process in clone.processes()
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    addresses = {address for address, _ in clone.listening()}
     assert addresses == {"127.0.0.1"}
 
 
@@ -385,12 +380,7 @@ def test_a_cloud_stack_gets_neither_the_local_state_nor_its_empty_passphrase(clo
 
 
 def test_down_leaves_no_process_socket_or_file(clone: Clone) -> None:
-    listening = {
-        connection.laddr.port
-        for process in clone.processes()
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening = {port for _, port in clone.listening()}
     assert len(listening) >= 4
     done = clone.run("./skerry", "down")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -58,7 +58,9 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 def set_up_in_a_process(root: Path) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    temporary = root / "tmp"  # a pip that is killed leaves its folders there
+    temporary.mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     return subprocess.Popen([sys.executable, "-c", SET_UP, str(root)], env=env, stderr=subprocess.PIPE)
 
 
