@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,18 +18,9 @@ import yaml
 
 from components.local.provider.ports import is_free
 from tests.local.clone import Clone
+from tests.local.samples import wait_until
 
 FRANCE = "Which city is the capital of France? Answer with one word."
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 120) -> bool:
-    """Waits generously: the claim is that it happens, not how fast."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def training_is_under_way(clone: Clone) -> bool:
