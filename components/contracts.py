@@ -1,19 +1,22 @@
-"""The seam between the assembly and a target, and the values that cross it.
+"""The two seams, and the values that cross them.
 
-A `Region` says what the assembly asks, never what a target offers: a member that one target could only answer
-with a lie does not belong here. Settings are plain and known before the first resource; what one resource tells
-another crosses as an `Output` and is never branched on.
+The assembly asks a `Region`; a region on a cluster asks a `ClusterHost`. Both say what is asked, never what a target
+offers: a member that one target could only answer with a lie does not belong here. Settings are plain and known
+before the first resource; what one resource tells another crosses as an `Output` and is never branched on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
+import pulumi
 from pulumi import Output
 
 from components.settings.items import (
+    Capacity,
     EndpointSettings,
     ModelSettings,
     PoolSettings,
@@ -41,15 +44,17 @@ class Tiers:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A declared training run. On a target where `up` waits for it the Outputs are those of the finished run."""
+    """A declared training run. Nothing of it says whether it has finished: a cluster takes hours, and `up` does not
+    wait for it there."""
 
     name: str
     uri: Output[str]
-    """Folder of the exported model."""
+    """Folder of the exported model, also before it is there."""
     digest: Output[str]
     """SHA-256 of all that the export depends on: settings, data, version of the workload."""
     record: Output[Mapping[str, object]]
-    """The run's own record: steps, seed, tokens_per_second, bits_per_byte, bigram_bits_per_byte, ..."""
+    """What is known when `up` returns: steps, seed and workers as declared; where `up` waits for the run, its own
+    record with tokens_per_second, bits_per_byte, bigram_bits_per_byte, ..."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,12 @@ class ModelVersion:
     uri: Output[str]
     """Folder of the artifact in the tier it was published to."""
     digest: Output[str]
-    """`sha256:` of the artifact's manifest, which holds the SHA-256 of every file."""
-    bytes_before: Output[int]
-    """Bytes of the weights in fp32."""
-    bytes_after: Output[int]
-    """Bytes of the weights as published."""
+    """`sha256:` of the artifact's manifest, which holds the SHA-256 of every file. Where `up` waits for publishing,
+    that of what was made; elsewhere the one that the stack file pins, and empty for a version that is not pinned yet
+    and so cannot be served."""
+    facts: Output[Mapping[str, object]]
+    """What is known of the artifact when `up` returns: bytes_before (weights in fp32) and bytes_after (as published)
+    where `up` waits for publishing; nothing elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +86,17 @@ class Service:
     """What a request gives as its `model`."""
     replicas: int
     address: Output[str]
-    """How the region's own endpoint reaches them: what that means only the target knows. Whoever uses it waits until
+    """How the region's own endpoint reaches them: what that means only the region knows. Whoever uses it waits until
     the replicas stand."""
 
 
 @dataclass(frozen=True)
 class RegionEndpoint:
-    """One address in front of a region's services; an Output of the same program, never discovered."""
+    """One address in front of a region's services; an Output of a program, never discovered."""
 
     url: Output[str]
+    """Where the region answers by itself, to those who reach it there: this machine, a private network, a cluster. The
+    world comes by the global load balancer."""
     health_path: str
     """Answers 200 while any service of the region has a healthy replica; a service that is missing here is answered
     elsewhere."""
@@ -113,6 +121,104 @@ class GlobalEndpoint:
     """The one address in front of all regions."""
 
     url: Output[str]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a pool's capacity ladder."""
+
+    kind: Capacity
+    selector: Mapping[str, str]
+    """Labels of this rung's nodes, and of no other's."""
+    notice_seconds: int | None
+    """Warning before a node is taken away; None where nobody takes it."""
+    longest_run_seconds: int | None = None
+    """After which a node ends by itself; None without a limit."""
+    queued: bool = False
+    """Whether a request waits its turn instead of failing."""
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """A taint that pods of the pool accept."""
+
+    key: str
+    value: str
+    effect: str = "NoSchedule"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a pod needs to land on a pool. Plain: it is known before anything is made."""
+
+    node_selector: Mapping[str, str]
+    tolerations: tuple[Toleration, ...]
+    resources: Mapping[str, int]
+    """Extended resources of a whole node, such as nvidia.com/gpu: 8. A worker or a replica takes a node's."""
+    architecture: str
+    """kubernetes.io/arch of the nodes."""
+    max_nodes: int
+    """Nodes over all rungs; quota is made of it."""
+    rungs: tuple[Rung, ...]
+    """In the order in which they are tried."""
+    topology_keys: tuple[str, ...]
+    """Node labels to spread or gather pods by, from the largest domain to the smallest."""
+
+
+class Access(Enum):
+    """What a pod may do with a folder."""
+
+    READ = "read"
+    WRITE = "write"
+    """Read, create and replace."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Access to one folder of a tier, of this region or of another one of the same target."""
+
+    uri: Output[str]
+    access: Access
+
+
+@dataclass(frozen=True)
+class ServiceAccount:
+    """Whom a grant is for: an identity is bound to a service account, and nothing is annotated."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Egress:
+    """A destination that pods may open connections to."""
+
+    cidr: str
+    port: int
+
+
+@dataclass(frozen=True)
+class TierAccess:
+    """What a pod of a granted service account waits for, and what it must reach."""
+
+    granted: Output[str]
+    """Name of the service account, known when the grants stand."""
+    egress: tuple[Egress, ...]
+    """Where credentials and the tiers answer."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Pods that answer for a whole region: its gateway."""
+
+    namespace: str
+    selector: Mapping[str, str]
+    """Labels of the pods."""
+    port: int
+    """Container port."""
+    health_path: str
+    standing: Output[str]
+    """Known when the pods stand: what waits for it has somebody to send requests to."""
 
 
 @runtime_checkable
@@ -154,6 +260,31 @@ class Region(Protocol):
 
     def expose(self, services: Sequence[Service], endpoint: EndpointSettings) -> RegionEndpoint:
         """Puts one endpoint in front of services, which requests choose by the name of the model."""
+        ...
+
+
+@runtime_checkable
+class ClusterHost(Protocol):
+    """What a region on Kubernetes asks of what is below it: one cluster of one cloud, with pools, tiers and a way in."""
+
+    name: str
+    """Name of the region."""
+    provider: pulumi.ProviderResource
+    """Kubernetes provider of the cluster."""
+    tiers: Tiers
+    callers: tuple[str, ...]
+    """CIDRs from which `attach` lets requests and health checks reach the pods."""
+
+    def pool(self, pool: PoolSettings) -> Placement:
+        """Makes a node pool, or adopts one, and says how pods land on it."""
+        ...
+
+    def access(self, account: ServiceAccount, grants: Sequence[Grant]) -> TierAccess:
+        """Binds an identity to a service account and grants it folders, and nothing else. Asked once per account."""
+        ...
+
+    def attach(self, backend: Backend, endpoint: EndpointSettings) -> RegionEndpoint:
+        """Makes the regional endpoint and everything between it and the pods. Asked once per region."""
         ...
 
 

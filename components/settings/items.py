@@ -10,15 +10,26 @@ from pydantic import Field, StringConstraints
 from components.settings.base import NAME_PATTERN, Frozen, Name
 
 TRAINED, PACKAGED, FOLDER = "training://", "package://", "file://"
+BUCKETS = ("s3://", "gs://")
 SOURCE_PATTERN = (
     rf"^({TRAINED}{NAME_PATTERN[1:-1]}"
     rf"|{PACKAGED}[A-Za-z_][A-Za-z0-9_]*/[^/]+\.gguf"
-    rf"|{FOLDER}/[^/?#][^?#]*)$"
+    rf"|{FOLDER}/[^/?#][^?#]*"
+    rf"|({'|'.join(BUCKETS)})[a-z0-9][a-z0-9._-]+/[^?#]+)$"
 )
 SOURCE_RULE = (
-    "a source is training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed Python package, or "
-    "file:///ABSOLUTE/FOLDER"
+    "a source is training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed Python package, "
+    "file:///ABSOLUTE/FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 )
+DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
+DIGEST_RULE = "a digest is sha256: and 64 hexadecimal digits, as `publish` prints it"
+STACK_PATTERN = r"^[a-z][a-z0-9-]{0,98}[a-z0-9]$"
+STACK_RULE = "a stack is called ENVIRONMENT-TARGET-REGION: lower-case letters, digits and '-'"
+
+RESERVATION_PATTERN = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"
+RESERVATION_RULE = "a reservation is letters, digits and '-', as the cloud lists it"
+TOPOLOGY_PATTERN = r"^[0-9]+x[0-9]+(x[0-9]+)?$"
+TOPOLOGY_RULE = "a topology is two or three numbers, such as 2x4 or 2x2x1"
 
 TRAINING_BATCH = 8
 """Sequences per step of the bundled workload, over all workers. It is a setting of the workload, not of a stack; it
@@ -30,6 +41,15 @@ class Layer(Enum):
 
     PLATFORM = "platform"
     APPS = "apps"
+    GLOBAL = "global"
+
+
+class Capacity(Enum):
+    """How the nodes of one rung of a ladder are bought."""
+
+    RESERVED = "reserved"
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
 
 
 class Scheme(Enum):
@@ -42,7 +62,15 @@ class Scheme(Enum):
 class RegionSettings(Frozen):
     """One region of the stack."""
 
-    name: Name = Field(description="Name of the region; it becomes part of the names of what it holds.")
+    name: Name = Field(
+        description="Name of the region; it becomes part of the names of what it holds. On a cloud it is the cloud's "
+        "own name of it."
+    )
+    stack: Annotated[str, StringConstraints(pattern=STACK_PATTERN)] | None = Field(
+        default=None,
+        description="Stack that holds the region, where this one has only the global layer. Left out, the region is "
+        "made here.",
+    )
     dial: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0,
         description="Share of the traffic already routed to this region that it keeps, 0.0 to 1.0. Not a weight "
@@ -61,6 +89,18 @@ class PoolSettings(Frozen):
     accelerator: Name = Field(description="Row of the catalog that the target must have.")
     max_nodes: Annotated[int, Field(ge=1, le=1000)] = Field(
         description="Most nodes in one region. A training worker or a replica takes one."
+    )
+    ladder: Annotated[tuple[Capacity, ...], Field(min_length=1, max_length=3)] = Field(
+        default=(Capacity.ON_DEMAND,),
+        description="Kinds of capacity in the order in which they are tried; each is a rung. Every rung scales to "
+        "zero.",
+    )
+    reservation: Annotated[str, StringConstraints(pattern=RESERVATION_PATTERN)] | None = Field(
+        default=None,
+        description="The cloud's name of the reservation that the rung `reserved` draws on.",
+    )
+    topology: Annotated[str, StringConstraints(pattern=TOPOLOGY_PATTERN)] | None = Field(
+        default=None, description="Chips of a TPU slice, such as 2x4. Only for a TPU, and required there."
     )
 
 
@@ -87,11 +127,17 @@ class ModelSettings(Frozen):
     name: Name = Field(description="What services name.")
     source: Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)] = Field(
         description="Where it is from: training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed "
-        "Python package, or file:///ABSOLUTE/FOLDER in Hugging Face's Llama layout.",
+        "Python package, or a folder in Hugging Face's Llama layout: file:///ABSOLUTE/FOLDER, s3://BUCKET/FOLDER or "
+        "gs://BUCKET/FOLDER.",
     )
     scheme: Scheme = Field(
         default=Scheme.INT8_WEIGHT_ONLY,
         description="Quantization: int8-weight-only stores weights in a quarter of fp32, none leaves them.",
+    )
+    digest: Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)] | None = Field(
+        default=None,
+        description="Digest of the published version, as `publish` prints it. Replicas load nothing else. Required "
+        "for what is served on a cluster, where `up` does not wait for publishing.",
     )
 
     @property
@@ -107,6 +153,16 @@ class ServiceSettings(Frozen):
     model: Name = Field(description="Model whose version is served.")
     pool: Name = Field(description="Node pool on which the replicas run.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Replicas per region.")
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Most replicas per region, between which and `replicas` an autoscaler chooses. Left out, there "
+        "are always `replicas`.",
+    )
+
+    @property
+    def most(self) -> int:
+        """Replicas that the pool must have room for."""
+        return max(self.replicas, self.max_replicas or 0)
 
 
 class HealthSettings(Frozen):

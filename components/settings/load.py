@@ -10,18 +10,24 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from components.settings import items
 from components.settings.base import NAME_PATTERN, NAME_RULE
-from components.settings.items import SOURCE_PATTERN, SOURCE_RULE
+from components.settings.catalog_rules import CATALOG_RULES
 from components.settings.mistakes import Mistake, SettingsError
 from components.settings.model import LABEL_KEY, LABEL_VALUE, StackSettings
 from components.settings.parts import parts_of
-from components.settings.rules import RULES, accelerators_are_in_the_catalog
-from components.settings.targets import TARGET_RULES, TargetSettings
+from components.settings.rules import RULES
+from components.settings.targets import TARGET_PATTERNS, TARGET_RULES, TargetSettings
 
 PATTERNS = {
     NAME_PATTERN: NAME_RULE,
     LABEL_KEY: "a label's key is a lower-case letter, then lower-case letters, digits, '_' and '-', at most 63",
-    SOURCE_PATTERN: SOURCE_RULE,
+    items.SOURCE_PATTERN: items.SOURCE_RULE,
+    items.DIGEST_PATTERN: items.DIGEST_RULE,
+    items.STACK_PATTERN: items.STACK_RULE,
+    items.RESERVATION_PATTERN: items.RESERVATION_RULE,
+    items.TOPOLOGY_PATTERN: items.TOPOLOGY_RULE,
+    **TARGET_PATTERNS,
     LABEL_VALUE: "a label's value is lower-case letters, digits, '_' and '-', at most 63",
 }
 KINDS = {
@@ -54,7 +60,7 @@ def load_stack_settings(config: Mapping[str, object]) -> StackSettings:
     mistakes += [mistake for rule in RULES for mistake in rule(parts)]
     name = _mapping(raw.get("target")).get("name")
     if isinstance(name, str) and name in TARGET_RULES:
-        mistakes += accelerators_are_in_the_catalog(parts, name)
+        mistakes += [mistake for rule in CATALOG_RULES for mistake in rule(parts, name)]
     target = _target(raw)
     if target is not None:
         mistakes += TARGET_RULES[target.name](parts, target)
@@ -76,12 +82,13 @@ def _target(raw: Mapping[str, Any]) -> TargetSettings | None:
 
 def _in_words(detail: ErrorDetails) -> Mistake:
     kind, where = detail["type"], list(detail["loc"])
+    tag = str(where.pop(1)) if where[:1] == ["target"] and where[1:2] and where[1] in TARGET_RULES else ""
     if where[-1:] == ["[key]"] and kind != "extra_forbidden":
         where.pop()  # pydantic's mark for the key of a mapping; a key may also be called so
     context = detail.get("ctx", {})
     path, value = _path(where), detail["input"]
     if kind == "extra_forbidden":
-        known = _known_keys(where[:-1])
+        known = _known_keys(where[:-1], tag)
         near = difflib.get_close_matches(str(where[-1]), known, n=1)
         remedy = f"Did you mean {near[0]!r}" if near else "Remove it"
         return Mistake(path, value, f"there is no such key; known here: {', '.join(known)}", remedy)
@@ -124,17 +131,26 @@ def _path(where: list[int | str]) -> str:
     return path or "skerry:stack"
 
 
-def _known_keys(where: list[int | str]) -> list[str]:
-    """Keys that may stand at a place, read from the JSON Schema, which knows lists and nested settings."""
+def _known_keys(where: list[int | str], tag: str) -> list[str]:
+    """Keys that may stand at a place, read from the JSON Schema, which knows lists, mappings and nested settings.
+
+    Args:
+        where: the place.
+        tag: which member of the union of targets is meant.
+    """
     schema = StackSettings.model_json_schema()
-    node = schema
+    node = _resolved(schema, schema, tag)
     for part in where:
-        node = _resolved(node, schema)
-        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
-    return sorted(_resolved(node, schema).get("properties", {}))
+        inner = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = _resolved(node.get("items", {}) if isinstance(part, int) else inner, schema, tag)
+    return sorted(node.get("properties", {}))
 
 
-def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    return node
+def _resolved(node: Any, schema: dict[str, Any], tag: str) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {}
+    found = cast(dict[str, Any], node)
+    while "$ref" in found or "discriminator" in found:
+        reference = found.get("$ref") or found["discriminator"]["mapping"][tag]
+        found = schema["$defs"][reference.rpartition("/")[2]]
+    return found

@@ -28,9 +28,9 @@ class StackSettings(Frozen):
 
     environment: Name = Field(description="Environment that the stack belongs to, such as dev or prod.")
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = Field(
-        default=(Layer.PLATFORM, Layer.APPS),
-        description="Parts that this stack holds. Production splits them, so that a model update cannot touch a "
-        "network.",
+        default=(Layer.PLATFORM, Layer.APPS, Layer.GLOBAL),
+        description="Parts that this stack holds: platform (regions, tiers, pools), apps (training, models, services), "
+        "global (the load balancer over regions). A stack with `global` alone reads its regions from other stacks.",
     )
     labels: Mapping[
         Annotated[str, StringConstraints(pattern=LABEL_KEY)],
@@ -54,3 +54,7 @@ class StackSettings(Frozen):
     endpoint: EndpointSettings = Field(
         default=EndpointSettings(), description="Endpoints, regional and global."
     )
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether this stack has the layer."""
+        return layer in self.layers

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from components.catalog.accelerators import accelerators_on
-from components.settings.items import TRAINING_BATCH, Layer
+from components.settings.items import Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -47,18 +46,6 @@ def no_two_things_are_called_the_same_with_their_region(parts: Parts) -> Iterabl
         yield from clashes.values()
 
 
-def workers_share_a_batch_equally(parts: Parts) -> Iterable[Mistake]:
-    fitting = [str(number) for number in range(1, TRAINING_BATCH + 1) if TRAINING_BATCH % number == 0]
-    for index, run in parts.training:
-        if TRAINING_BATCH % run.workers:
-            yield Mistake(
-                f"training[{index}].workers",
-                run.workers,
-                f"each worker takes an equal share of the {TRAINING_BATCH} sequences of a step",
-                f"Choose {', '.join(fitting[:-1])} or {fitting[-1]}",
-            )
-
-
 def references_exist(parts: Parts) -> Iterable[Mistake]:
     for index, run in parts.training:
         yield from _exists(parts, "regions", f"training[{index}].region", run.region)
@@ -75,7 +62,7 @@ def pools_hold_what_is_placed_on_them(parts: Parts) -> Iterable[Mistake]:
     """A region's pool carries the workers of runs in that region and the replicas of every service."""
     replicas = Counter[str]()
     for _, service in parts.services:
-        replicas[service.pool] += service.replicas
+        replicas[service.pool] += service.most
     for index, pool in parts.pools:
         workers = Counter[str]()
         for _, run in parts.training:
@@ -110,31 +97,119 @@ def apps_stand_in_a_stack_with_the_apps_layer(parts: Parts) -> Iterable[Mistake]
                 yield Mistake(
                     key,
                     parts.names(key),
-                    "this stack holds only the layer platform, and this belongs to apps",
+                    "this belongs to the layer apps, which this stack does not hold",
                     "Move it to the stack that holds apps, or add apps to layers",
                 )
 
 
-def accelerators_are_in_the_catalog(parts: Parts, target: str) -> Iterable[Mistake]:
-    known = accelerators_on(target)
-    for index, pool in parts.pools:
-        if pool.accelerator not in known:
+def regions_are_made_here_or_read(parts: Parts) -> Iterable[Mistake]:
+    """A stack with the layer platform makes its regions; one with the layer global alone reads them."""
+    layers = parts.layers()
+    if layers is None:
+        return
+    made_here = Layer.PLATFORM.value in layers
+    for index, region in parts.regions:
+        if made_here and region.stack is not None:
             yield Mistake(
-                f"pools[{index}].accelerator",
-                pool.accelerator,
-                f"target {target} has no such accelerator",
-                f"Choose one of: {', '.join(known)}",
+                f"regions[{index}].stack",
+                region.stack,
+                "this stack holds the layer platform, so it makes its regions itself",
+                "Remove it, or leave platform and apps to the other stack (`layers: [global]`)",
+            )
+        if not made_here and region.stack is None:
+            yield Mistake(
+                f"regions[{index}].stack",
+                None,
+                "this stack does not hold the layer platform, so it reads its regions from other stacks",
+                "Name the stack that holds the region, or add platform to layers",
+            )
+
+
+def layers_build_on_each_other(parts: Parts) -> Iterable[Mistake]:
+    layers = parts.layers()
+    if layers is not None and Layer.APPS.value in layers and Layer.PLATFORM.value not in layers:
+        yield Mistake(
+            "layers",
+            sorted(layers),
+            "apps run on pools and tiers of the layer platform, which this stack does not hold",
+            "Add platform, or remove apps",
+        )
+    if layers is not None and Layer.PLATFORM.value not in layers and parts.raw.get("pools"):
+        yield Mistake(
+            "pools",
+            parts.names("pools"),
+            "pools belong to the layer platform, which this stack does not hold",
+            "Move them to the stack that holds platform, or add platform to layers",
+        )
+
+
+def traffic_is_set_where_it_is_balanced(parts: Parts) -> Iterable[Mistake]:
+    layers = parts.layers()
+    if layers is None or Layer.GLOBAL.value in layers:
+        return
+    for index, region in parts.regions:
+        for key, given in (("dial", region.dial != 1.0), ("drained", region.drained)):
+            if given:
+                yield Mistake(
+                    f"regions[{index}].{key}",
+                    getattr(region, key),
+                    "the layer global decides on traffic, and this stack does not hold it",
+                    "Set it in the stack that holds global, or add global to layers",
+                )
+
+
+def ladders_can_be_climbed(parts: Parts) -> Iterable[Mistake]:
+    for index, pool in parts.pools:
+        kinds = [rung.value for rung in pool.ladder]
+        if len(set(kinds)) < len(kinds):
+            yield Mistake(f"pools[{index}].ladder", kinds, "names a kind twice", "Name each kind once")
+        reserved = Capacity.RESERVED in pool.ladder
+        if reserved and pool.reservation is None:
+            yield Mistake(
+                f"pools[{index}].reservation",
+                None,
+                "the ladder has a rung `reserved`, which draws on a reservation",
+                "Name the reservation, or take the rung away",
+            )
+        if pool.reservation is not None and not reserved:
+            yield Mistake(
+                f"pools[{index}].reservation",
+                pool.reservation,
+                "no rung of the ladder is `reserved`, so it would never be used",
+                "Add the rung, or remove the reservation",
+            )
+
+
+def replicas_have_a_range(parts: Parts) -> Iterable[Mistake]:
+    for index, service in parts.services:
+        if service.max_replicas is not None and service.max_replicas <= service.replicas:
+            yield Mistake(
+                f"services[{index}].max_replicas",
+                service.max_replicas,
+                f"an autoscaler chooses between replicas ({service.replicas}) and max_replicas",
+                f"Choose more than {service.replicas}, or leave it out",
+            )
+        if service.max_replicas is not None and service.replicas == 0:
+            yield Mistake(
+                f"services[{index}].replicas",
+                0,
+                "an autoscaler of Kubernetes keeps at least one replica",
+                "Choose 1 or more, or leave max_replicas out",
             )
 
 
 RULES = (
     every_name_once,
     no_two_things_are_called_the_same_with_their_region,
-    workers_share_a_batch_equally,
     references_exist,
     pools_hold_what_is_placed_on_them,
     one_region_stays_in_rotation,
     apps_stand_in_a_stack_with_the_apps_layer,
+    layers_build_on_each_other,
+    regions_are_made_here_or_read,
+    traffic_is_set_where_it_is_balanced,
+    ladders_can_be_climbed,
+    replicas_have_a_range,
 )
 
 

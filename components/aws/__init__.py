@@ -1,0 +1,1 @@
+"""Target `aws`: regions on EKS, and Global Accelerator in front of them."""

@@ -1,0 +1,1 @@
+"""Target `gcp`: regions on GKE, and the global external Application Load Balancer in front of them."""

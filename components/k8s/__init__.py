@@ -1,0 +1,1 @@
+"""Everything above a cluster, neutral between clouds: `K8sRegion` and what it is made of."""

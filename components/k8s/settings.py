@@ -1,0 +1,115 @@
+"""Settings that every target with clusters has, and the rules that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from components.settings.base import Frozen
+from components.settings.items import BUCKETS, FOLDER, Layer
+from components.settings.mistakes import Mistake
+from components.settings.parts import Parts
+
+UNRESOLVED = "unresolved"
+"""A fact that nobody has looked up: it can be previewed and rehearsed, and `up` refuses it."""
+IMAGE_PATTERN = rf"^({UNRESOLVED}|[a-z0-9][a-z0-9./:_-]*@sha256:[0-9a-f]{{64}})$"
+IMAGE_RULE = f"an image is pinned by its digest, REGISTRY/NAME@sha256:..., or {UNRESOLVED}"
+DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
+DOMAIN_RULE = "a domain is a host name such as inference.example.com"
+
+Image = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
+Domain = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
+
+
+class ImageSettings(Frozen):
+    """What the pods run, pinned by digest."""
+
+    training: Image = Field(default=UNRESOLVED, description="The bundled training workload.")
+    serving: Image = Field(
+        default=UNRESOLVED, description="The bundled serving workload, which also publishes."
+    )
+    gateway: Image = Field(default=UNRESOLVED, description="Envoy, in front of a region's services.")
+
+
+class ClusterTarget(Frozen):
+    """Settings of a target whose regions are clusters."""
+
+    domain: Domain | None = Field(
+        default=None, description="Host name of the global load balancer. Required with the layer global."
+    )
+    images: ImageSettings = Field(
+        default=ImageSettings(), description="Images of the workloads and the gateway."
+    )
+
+
+def cluster_rules(
+    parts: Parts, target: ClusterTarget, networks: Mapping[str, object], bucket: str
+) -> Iterable[Mistake]:
+    """Rules of every target with clusters.
+
+    Args:
+        parts: what of the stack file can be read.
+        target: the target's own settings.
+        networks: the target's network settings by region.
+        bucket: scheme of the target's object store, one of `BUCKETS`.
+    """
+    layers = parts.layers() or frozenset[str]()
+    if Layer.GLOBAL.value in layers and target.domain is None:
+        yield Mistake(
+            "target.domain",
+            None,
+            "the global load balancer needs a host name",
+            "Add the name that you point at it",
+        )
+    if Layer.PLATFORM.value in layers:
+        yield from _networks_fit_regions(parts, networks)
+    yield from _models_can_be_had(parts, bucket)
+
+
+def unresolved(target: ClusterTarget) -> Iterator[str]:
+    """Key paths of what nobody has looked up."""
+    for name in type(target.images).model_fields:
+        if getattr(target.images, name) == UNRESOLVED:
+            yield f"target.images.{name}"
+
+
+def _networks_fit_regions(parts: Parts, networks: Mapping[str, object]) -> Iterable[Mistake]:
+    regions = parts.names("regions")
+    for name in regions:
+        if name not in networks:
+            yield Mistake(
+                f"target.networks.{name}", None, f"region {name!r} has no network", "Add its ranges and zones"
+            )
+    for name in networks:
+        if name not in regions:
+            yield Mistake(
+                f"target.networks.{name}",
+                name,
+                f"no entry of regions is called so; there are: {', '.join(regions)}",
+                "Remove the network or add the region",
+            )
+
+
+def _models_can_be_had(parts: Parts, bucket: str) -> Iterable[Mistake]:
+    pinned = {model.name: model.digest is not None for _, model in parts.models}
+    for index, model in parts.models:
+        foreign = [other for other in BUCKETS if other != bucket]
+        if model.source.startswith((FOLDER, *foreign)):
+            yield Mistake(
+                f"models[{index}].source",
+                model.source,
+                f"pods of this target read {bucket} only",
+                f"Copy it to a bucket and name it by {bucket}BUCKET/FOLDER",
+            )
+    for index, service in parts.services:
+        if pinned.get(service.model) is False:
+            yield Mistake(
+                f"services[{index}].model",
+                service.model,
+                "its version has no digest, and on a cluster `up` does not wait for publishing: replicas would not "
+                "know what they may load",
+                "Publish it first (leave the service out), then write the digest of the publishing job's log to "
+                "models[].digest",
+            )

@@ -1,0 +1,87 @@
+"""Pulumi's provider protocol, answered from a package's tables for any type.
+
+Secrets, resources and outputs are not accepted as such: the engine then sends plain values and marks what comes back.
+Replacements are not modelled: every change is an update in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from components.local.provider.values import Properties, from_struct, to_struct
+from tools.rehearsal.package import Package, Resource, changed, fill, unknown
+
+
+class StandIn(provider_pb2_grpc.ResourceProviderServicer):
+    """Args: package: the tables to answer from."""
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self.configs: dict[str, Properties] = {}
+        """Configuration by connection: the engine opens one for each instance of the provider."""
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version="0.0.0")
+
+    def Attach(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        return _diff(from_struct(request.old_inputs), from_struct(request.news))
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        self.configs[context.peer()] = from_struct(request.args)
+        return provider_pb2.ConfigureResponse(supportsPreview=True)
+
+    def Check(self, request: Any, context: Any) -> Any:
+        olds, news = from_struct(request.olds), from_struct(request.news)
+        inputs = self.package.complete(self._resource(request, context, news))
+        return provider_pb2.CheckResponse(inputs=to_struct(inputs))
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        return _diff(from_struct(request.old_inputs), from_struct(request.news))
+
+    def Create(self, request: Any, context: Any) -> Any:
+        inputs = from_struct(request.properties)
+        computed = self.package.computed(self._resource(request, context, inputs))
+        identity = computed.pop("id")
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=to_struct(fill(inputs, unknown(computed))))
+        return provider_pb2.CreateResponse(id=identity, properties=to_struct(fill(inputs, computed)))
+
+    def Read(self, request: Any, context: Any) -> Any:
+        known = from_struct(request.properties)
+        state = self._state(request, context, known)
+        return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
+
+    def Update(self, request: Any, context: Any) -> Any:
+        state = self._state(request, context, from_struct(request.news))
+        return provider_pb2.UpdateResponse(properties=to_struct(state))
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any, context: Any) -> Any:
+        answer = self.package.invokes.get(request.tok)
+        if answer is None:
+            return self._refuse(context, f"invoke {request.tok}", "a row in INVOKES")
+        result = answer(from_struct(request.args), self.configs.get(context.peer(), {}))
+        return provider_pb2.InvokeResponse(**{"return": to_struct(result)})
+
+    def Call(self, request: Any, context: Any) -> Any:
+        return self._refuse(context, f"method {request.tok}", "a method Call in tools/rehearsal/server.py")
+
+    def Construct(self, request: Any, context: Any) -> Any:
+        return self._refuse(
+            context, f"component {request.type}", "its children, declared one by one, in its place"
+        )
