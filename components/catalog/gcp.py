@@ -1,0 +1,116 @@
+"""Machines of GCP: one machine type per accelerator.
+
+- Regions are those whose zones Google's API listed with a machine type (for a T4 also with its accelerator type). A
+  listing is no promise: some zones take only chosen customers, and a quota decides. Zones are left out: the listing was
+  kept by region, and no other dated one was found.
+- H100 comes on the machine with eight, the size for which the source gives a fabric. A3 High and A3 Mega differ in
+  GPU type and fabric, hence two rows.
+- A T4 is attached to an N1 machine; every other GPU is part of its machine type.
+- asia-southeast3, europe-north2 and northamerica-south1 have no N2 machines, and none of the accelerators.
+- Slices of ct5lp-hightpu-4t are those that Google's page on TPU v5e gives this machine type for serving and training,
+  and 2x4, which xpk makes of two such nodes. Google's page on TPU zones names fewer regions than the listing.
+
+Tests compare rows with the discovery documents of compute v1, container v1 and tpu v2: regions exist, machine series
+and GPU or TPU have a commitment type or a quota metric, RDMA stands where Google has it. What those documents do not
+tell is from the source alone: which region has what, accelerators per machine, TCPX and TCPXO, slice topologies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.catalog.rows import Machine, regions_offering
+
+SOURCE = (
+    "machine and accelerator types that Google's API listed, kept by region in tools/*region.csv of "
+    "Cyclenerd/google-cloud-pricing-cost-calculator at 8bf3293a; GPU types, fabrics and TPU types in "
+    "src/xpk/core/system_characteristics.py of AI-Hypercomputer/xpk at 4f782c32; "
+    "Google's pages on GPUs and on TPU v5e"
+)
+AS_OF = "2026-08-17"
+
+OFFERED: Mapping[str, str] = {
+    "africa-south1": "cpu",
+    "asia-east1": "cpu t4 l4 h100-80gb h100-mega-80gb tpu-v5e",
+    "asia-east2": "cpu t4",
+    "asia-northeast1": "cpu t4 l4 a100-40gb h100-80gb h100-mega-80gb b200 tpu-v5e",
+    "asia-northeast2": "cpu",
+    "asia-northeast3": "cpu t4 l4 a100-40gb h100-80gb",
+    "asia-south1": "cpu t4 l4 h100-80gb h200-141gb",
+    "asia-south2": "cpu h100-80gb h200-141gb",
+    "asia-southeast1": "cpu t4 l4 a100-40gb a100-80gb h100-80gb h100-mega-80gb b200 tpu-v5e",
+    "asia-southeast2": "cpu t4",
+    "asia-southeast3": "",
+    "australia-southeast1": "cpu t4 h100-80gb h100-mega-80gb",
+    "australia-southeast2": "cpu h100-80gb",
+    "europe-central2": "cpu t4",
+    "europe-north1": "cpu h100-80gb h100-mega-80gb b200 tpu-v5e",
+    "europe-north2": "",
+    "europe-southwest1": "cpu",
+    "europe-west1": "cpu t4 l4 h100-80gb h100-mega-80gb h200-141gb b200 tpu-v5e",
+    "europe-west10": "cpu",
+    "europe-west12": "cpu",
+    "europe-west2": "cpu t4 l4",
+    "europe-west3": "cpu t4 l4 h100-80gb h100-mega-80gb tpu-v5e",
+    "europe-west4": "cpu t4 l4 a100-40gb a100-80gb h100-80gb h100-mega-80gb h200-141gb b200 tpu-v5e",
+    "europe-west6": "cpu l4",
+    "europe-west8": "cpu",
+    "europe-west9": "cpu h100-80gb",
+    "me-central1": "cpu",
+    "me-central2": "cpu l4",
+    "me-west1": "cpu t4 a100-40gb",
+    "northamerica-northeast1": "cpu t4 l4 tpu-v5e",
+    "northamerica-northeast2": "cpu l4",
+    "northamerica-south1": "",
+    "southamerica-east1": "cpu t4",
+    "southamerica-west1": "cpu tpu-v5e",
+    "us-central1": "cpu t4 l4 a100-40gb a100-80gb h100-80gb h100-mega-80gb h200-141gb b200 tpu-v5e",
+    "us-east1": "cpu t4 l4 a100-40gb b200 tpu-v5e",
+    "us-east4": "cpu t4 l4 a100-80gb h100-80gb h100-mega-80gb h200-141gb b200 tpu-v5e",
+    "us-east5": "cpu a100-80gb h100-80gb h100-mega-80gb h200-141gb tpu-v5e",
+    "us-south1": "cpu h200-141gb b200 tpu-v5e",
+    "us-west1": "cpu t4 l4 a100-40gb h100-80gb h100-mega-80gb h200-141gb tpu-v5e",
+    "us-west2": "cpu t4 b200",
+    "us-west3": "cpu t4 a100-40gb b200",
+    "us-west4": "cpu t4 l4 a100-40gb h100-80gb h100-mega-80gb tpu-v5e",
+}
+"""Region -> what it has of the table below."""
+
+REGIONS = tuple(sorted(OFFERED))
+
+_CPUS_AND_GPUS = {
+    name: Machine(
+        machine_type=machine_type,
+        count=count,
+        regions=regions_offering(name, OFFERED),
+        fabric=fabric,
+        source=SOURCE,
+        as_of=AS_OF,
+        gpu_type=gpu_type,
+    )
+    for name, machine_type, count, gpu_type, fabric in (
+        ("cpu", "n2-standard-8", 0, "", "ethernet"),
+        ("t4", "n1-standard-4", 1, "nvidia-tesla-t4", "ethernet"),
+        ("l4", "g2-standard-4", 1, "nvidia-l4", "ethernet"),
+        ("a100-40gb", "a2-highgpu-1g", 1, "nvidia-tesla-a100", "ethernet"),
+        ("a100-80gb", "a2-ultragpu-1g", 1, "nvidia-a100-80gb", "ethernet"),
+        ("h100-80gb", "a3-highgpu-8g", 8, "nvidia-h100-80gb", "gpudirect-tcpx"),
+        ("h100-mega-80gb", "a3-megagpu-8g", 8, "nvidia-h100-mega-80gb", "gpudirect-tcpxo"),
+        ("h200-141gb", "a3-ultragpu-8g", 8, "nvidia-h200-141gb", "rdma"),
+        ("b200", "a4-highgpu-8g", 8, "nvidia-b200", "rdma"),
+    )
+}
+
+MACHINES: Mapping[str, Machine] = {
+    **_CPUS_AND_GPUS,
+    "tpu-v5e": Machine(
+        machine_type="ct5lp-hightpu-4t",
+        count=4,
+        regions=regions_offering("tpu-v5e", OFFERED),
+        fabric="ici",
+        source=SOURCE,
+        as_of=AS_OF,
+        topologies=("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
+        tpu_type="tpu-v5-lite-podslice",
+    ),
+}

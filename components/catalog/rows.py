@@ -1,0 +1,77 @@
+"""What a row of the catalog says: an accelerator, and the machine that carries it on one target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What an accelerator is."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    TPU = "tpu"
+
+
+RESOURCES: Mapping[Kind, str | None] = {
+    Kind.CPU: None,
+    Kind.GPU: "nvidia.com/gpu",
+    Kind.TPU: "google.com/tpu",
+}
+"""Extended resource by which a pod asks Kubernetes for an accelerator of this kind."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What carries an accelerator on one target."""
+
+    machine_type: str
+    """What the target calls it: g6.xlarge, g2-standard-4."""
+    count: int
+    """Accelerators per node; 0 on a machine without any."""
+    regions: tuple[str, ...] | None
+    """Where the target offers it, sorted. None: wherever the target is."""
+    fabric: str
+    """How nodes reach each other: loopback, ethernet, efa, gpudirect-tcpx, gpudirect-tcpxo, rdma or ici."""
+    source: str
+    """Where the row is from."""
+    as_of: str
+    """ISO date of the source, or on which it was read where it has none."""
+    architecture: str = "amd64"
+    """Of its processors, as container images name it."""
+    gpu_type: str = ""
+    """GCP only: the accelerator type of a GPU, such as nvidia-l4."""
+    topologies: tuple[str, ...] = ()
+    """TPU only: topologies of the slices that exist of this machine type, in chips, smallest first."""
+    tpu_type: str = ""
+    """TPU only: what nodes carry as label cloud.google.com/gke-tpu-accelerator."""
+    efa_interfaces: int = 0
+    """Fabric efa only: interfaces a node has, which is its count of the resource vpc.amazonaws.com/efa."""
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """An accelerator by the name that stack files use."""
+
+    name: str
+    kind: Kind
+    memory_mib: int
+    """Of one accelerator, in MiB; 0 where there is none."""
+    machines: Mapping[str, Machine]
+    """Target -> machine. A target that is missing does not have it."""
+    source: str
+    """Where the memory is from. A machine names its own source."""
+    as_of: str
+    """ISO date of the source, or on which it was read where it has none."""
+
+    @property
+    def resource(self) -> str | None:
+        """Extended resource of Kubernetes, None for a CPU."""
+        return RESOURCES[self.kind]
+
+
+def regions_offering(name: str, offered: Mapping[str, str]) -> tuple[str, ...]:
+    """Regions of a table region -> names, apart by spaces, that have a name; sorted."""
+    return tuple(sorted(region for region, names in offered.items() if name in names.split()))
