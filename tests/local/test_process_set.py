@@ -144,8 +144,10 @@ def test_a_provider_killed_while_it_stops_a_process_hinders_no_later_update(tmp_
     try:
         with running_plugin(tmp_path) as killed:
             _, state = killed.create(PROCESS_SET, inputs)
-            killed.begin_update(PROCESS_SET, state, killed.check(PROCESS_SET, changed, state).inputs)
+            # Kept, for a call that nobody holds is cancelled.
+            call = killed.begin_update(PROCESS_SET, state, killed.check(PROCESS_SET, changed, state).inputs)
             assert wait_until(lambda: supervisor.statuses()["web-0"].state == "STOPPING")
+            assert not call.done()
             killed.process.kill()
             killed.process.wait()
         with running_plugin(tmp_path) as plugin:
