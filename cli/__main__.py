@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import rehearse as rehearsals
 from cli import stack as stacks
 from cli.diagram import mermaid
-from cli.engine import EngineError, environment, run_engine
+from cli.engine import ROOT, EngineError, environment, run_engine
 from components.local.provider.lifecycle import ResourceError
 from components.settings import schema as settings_schema
 from tools.problem import Problem
@@ -36,7 +38,8 @@ def up(stack: Stack = "local") -> None:
     status = run_engine(stack, "up", "--yes", "--suppress-outputs")
     if status == 0:
         told = stacks.outputs(stack)
-        print(f"{told['endpoint']} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")
+        where = told.get("endpoint") or ", ".join(region["endpoint"] for region in told["regions"].values())
+        print(f"{where} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")
         print("next: make outputs, ./skerry diagram, make down")
     _exit(status)
 
@@ -76,6 +79,16 @@ def env(stack: Stack = "local") -> None:
     stacks.recover(stack)
     for key, value in sorted(environment(stack).items()):
         print(f"unset {key}" if value is None else f"export {key}={shlex.quote(value)}")
+
+
+@app.command()
+def rehearse(
+    names: Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Cloud stacks.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every stack of a cloud in stacks/.")] = False,
+    project: Annotated[Path, typer.Option(help="Folder with Pulumi.yaml, the program and stacks/.")] = ROOT,
+) -> None:
+    """Run cloud stacks from preview to destroy with stand-ins for the clouds: no account, no network."""
+    rehearsals.rehearse(project.resolve(), names or [], every)
 
 
 @app.command()

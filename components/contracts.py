@@ -25,6 +25,10 @@ from components.settings.items import (
     TrainingSettings,
 )
 
+HEALTH_PATH = "/healthz"
+"""What every regional endpoint answers with 200 while any service of the region has a healthy replica; a service that
+is missing there is answered elsewhere."""
+
 
 class CapacityError(ValueError):
     """More was asked of a node pool than it holds; the text names pool, request, rest and remedy."""
@@ -78,6 +82,11 @@ class ModelVersion:
     where `up` waits for publishing; nothing elsewhere."""
 
 
+def short_version(digest: str) -> str:
+    """A version's name: the first 12 digits of its digest."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 @dataclass(frozen=True)
 class Service:
     """Replicas of one model in one region."""
@@ -97,9 +106,6 @@ class RegionEndpoint:
     url: Output[str]
     """Where the region answers by itself, to those who reach it there: this machine, a private network, a cluster. The
     world comes by the global load balancer."""
-    health_path: str
-    """Answers 200 while any service of the region has a healthy replica; a service that is missing here is answered
-    elsewhere."""
     handle: Output[str]
     """The target's own handle of the endpoint as JSON, for its global load balancer; survives a StackReference."""
 
@@ -216,7 +222,6 @@ class Backend:
     """Labels of the pods."""
     port: int
     """Container port."""
-    health_path: str
     standing: Output[str]
     """Known when the pods stand: what waits for it has somebody to send requests to."""
 
@@ -265,7 +270,7 @@ class Region(Protocol):
 
 @runtime_checkable
 class ClusterHost(Protocol):
-    """What a region on Kubernetes asks of what is below it: one cluster of one cloud, with pools, tiers and a way in."""
+    """What a region on Kubernetes asks of what is below it: one cluster, with pools, tiers and a way in."""
 
     name: str
     """Name of the region."""

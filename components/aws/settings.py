@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -94,8 +94,8 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
         )
 
 
-def aws_unresolved(target: AwsTarget) -> Iterator[str]:
-    """Key paths of what nobody has looked up."""
-    yield from unresolved(target)
-    if target.autoscaler == UNRESOLVED:
+def aws_unresolved(target: AwsTarget, layers: Sequence[Layer]) -> Iterator[str]:
+    """Key paths of what nobody has looked up, as far as the layers use it."""
+    yield from unresolved(target, layers)
+    if Layer.PLATFORM in layers and target.autoscaler == UNRESOLVED:
         yield "target.autoscaler"

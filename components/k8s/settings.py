@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -31,6 +31,10 @@ class ImageSettings(Frozen):
         default=UNRESOLVED, description="The bundled serving workload, which also publishes."
     )
     gateway: Image = Field(default=UNRESOLVED, description="Envoy, in front of a region's services.")
+
+
+IMAGES_OF = {Layer.PLATFORM: ("gateway",), Layer.APPS: ("training", "serving")}
+"""Which layer runs which images."""
 
 
 class ClusterTarget(Frozen):
@@ -68,11 +72,12 @@ def cluster_rules(
     yield from _models_can_be_had(parts, bucket)
 
 
-def unresolved(target: ClusterTarget) -> Iterator[str]:
-    """Key paths of what nobody has looked up."""
-    for name in type(target.images).model_fields:
-        if getattr(target.images, name) == UNRESOLVED:
-            yield f"target.images.{name}"
+def unresolved(target: ClusterTarget, layers: Sequence[Layer]) -> Iterator[str]:
+    """Key paths of what nobody has looked up, as far as the layers use it."""
+    for layer, names in IMAGES_OF.items():
+        for name in names:
+            if layer in layers and getattr(target.images, name) == UNRESOLVED:
+                yield f"target.images.{name}"
 
 
 def _networks_fit_regions(parts: Parts, networks: Mapping[str, object]) -> Iterable[Mistake]:

@@ -8,7 +8,7 @@ from typing import TypedDict
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
-from components.local.envoy import READY_PATH
+from components.envoy.config import READY_PATH
 from components.local.layout import region_supervisor
 from components.local.resources import WORKLOADS_PYTHON, ProcessSet
 

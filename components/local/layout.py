@@ -13,6 +13,7 @@ from pathlib import Path
 PORTS_PER_REGION = 100
 PORTS_PER_SERVICE = 10
 
+LOOPBACK = "127.0.0.1"
 GLOBAL_SUPERVISOR = "global"
 ENVOY_PROGRAM = "_envoy"  # no service can be called so
 

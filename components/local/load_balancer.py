@@ -10,10 +10,12 @@ from typing import Any, TypedDict
 import pulumi
 from pulumi import Input, ResourceOptions
 
-from components.local import envoy
+from components.contracts import HEALTH_PATH
+from components.envoy import config as envoy
 from components.local.layout import (
     ENVOY_PROGRAM,
     GLOBAL_SUPERVISOR,
+    LOOPBACK,
     envoy_file,
     region_supervisor,
 )
@@ -73,12 +75,12 @@ class LocalEnvoy(pulumi.ComponentResource):
             replicas=1,
             port=args["port"],
             port_setting="target.port",
-            ready_path=envoy.HEALTH_PATH,
+            ready_path=HEALTH_PATH,
             ready_seconds=READY_SECONDS,
             stop_seconds=STOP_SECONDS,
             opts=ResourceOptions(parent=self, depends_on=[self.listeners]),
         )
-        self.url = self.process.running.apply(lambda _: f"http://127.0.0.1:{args['port']}")
+        self.url = self.process.running.apply(lambda _: f"http://{LOOPBACK}:{args['port']}")
         self.register_outputs({"url": self.url})
 
 
@@ -105,20 +107,22 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
     ) -> None:
         super().__init__("skerry:index:LocalRegionEndpoint", name, {}, opts)
 
-        def ports(addresses: Mapping[str, Any]) -> dict[str, list[int]]:
+        def replicas(addresses: Mapping[str, Any]) -> dict[str, list[envoy.Address]]:
             """Without a service that is scaled to nothing: it is not routed, and not listed."""
             found = {service: json.loads(address) for service, address in addresses.items()}
-            return {service: numbers for service, numbers in found.items() if numbers}
+            return {name: [(LOOPBACK, port) for port in ports] for name, ports in found.items() if ports}
 
-        def listeners(services: Mapping[str, list[int]]) -> str:
-            listener = envoy.region_listener(args["port"], {name: name for name in services}, settings)
+        def listeners(services: Mapping[str, Any]) -> str:
+            listener = envoy.region_listener(
+                (LOOPBACK, args["port"]), {name: name for name in services}, settings
+            )
             return envoy.discovery("listener.v3.Listener", [listener])
 
-        def clusters(services: Mapping[str, list[int]]) -> str:
+        def clusters(services: Mapping[str, Any]) -> str:
             return envoy.discovery("cluster.v3.Cluster", envoy.region_clusters(services, settings))
 
         # What stands behind the addresses is waited for: the proxy is ready only when the replicas are.
-        services = pulumi.Output.from_input(dict(args["services"])).apply(ports)
+        services = pulumi.Output.from_input(dict(args["services"])).apply(replicas)
         self.envoy = LocalEnvoy(
             name,
             {
@@ -157,10 +161,13 @@ class LocalGlobalLoadBalancer(pulumi.ComponentResource):
         share = shares(dials)
 
         def clusters(handles: Mapping[str, str]) -> str:
-            ports = {
-                region: json.loads(handle)["port"] for region, handle in handles.items() if region in share
+            open_regions = {
+                region: (LOOPBACK, json.loads(handle)["port"])
+                for region, handle in handles.items()
+                if region in share
             }
-            return envoy.discovery("cluster.v3.Cluster", [envoy.regions_cluster(ports, share, settings)])
+            cluster = envoy.regions_cluster(open_regions, share, settings)
+            return envoy.discovery("cluster.v3.Cluster", [cluster])
 
         self.envoy = LocalEnvoy(
             name,
@@ -169,7 +176,7 @@ class LocalGlobalLoadBalancer(pulumi.ComponentResource):
                 "port": args["port"],
                 "listeners": envoy.discovery(
                     "listener.v3.Listener",
-                    [envoy.global_listener(args["port"], settings)],
+                    [envoy.global_listener((LOOPBACK, args["port"]), settings)],
                 ),
                 "clusters": pulumi.Output.all(**args["handles"]).apply(clusters),
             },

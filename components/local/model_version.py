@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 import pulumi
-from pulumi import Input, Output, ResourceOptions
+from pulumi import Input, ResourceOptions
 
-from components.contracts import ModelVersion
+from components.contracts import ModelVersion, short_version
 from components.local.resources import TOOLKIT_PYTHON, WORKLOADS_PYTHON, Task
 from components.settings.items import FOLDER, PACKAGED
 
 TIMEOUT_SECONDS = 1800
-DIGEST_DIGITS = 12
 
 
 def content_of(source: str) -> list[str]:
@@ -76,12 +75,11 @@ class LocalModelVersion(pulumi.ComponentResource):
         digest = self.task.checksum
         self.version = ModelVersion(
             name=name,
-            version=digest.apply(_short),
+            version=digest.apply(short_version),
             scheme=args["scheme"],
             uri=self.task.output,
             digest=digest,
-            bytes_before=_fact(self.task.outcome, "bytes_before"),
-            bytes_after=_fact(self.task.outcome, "bytes_after"),
+            facts=self.task.outcome.apply(_sizes),
         )
         self.register_outputs({"uri": self.version.uri, "digest": digest, "version": self.version.version})
 
@@ -119,9 +117,5 @@ class LocalModelCopy(pulumi.ComponentResource):
         self.register_outputs({"uri": self.uri})
 
 
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:DIGEST_DIGITS]
-
-
-def _fact(outcome: Output[Any], key: str) -> Output[Any]:
-    return outcome.apply(lambda facts: facts[key])
+def _sizes(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: outcome[key] for key in ("bytes_before", "bytes_after")}

@@ -7,7 +7,7 @@ from typing import TypedDict
 import pulumi
 from pulumi import ResourceOptions
 
-from components.contracts import CapacityError
+from components.budget import Budget
 
 
 class LocalNodePoolArgs(TypedDict):
@@ -28,23 +28,6 @@ class LocalNodePool(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LocalNodePoolArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalNodePool", name, dict(args), opts)
-        self.name, self.region = args["pool"], args["region"]
-        self.max_nodes = args["max_nodes"]
         self.threads = args["threads_per_node"]
-        self._taken = 0
-        self.register_outputs({"maxNodes": self.max_nodes, "threadsPerNode": self.threads})
-
-    def take(self, nodes: int, user: str) -> None:
-        """Places a user on nodes.
-
-        Raises:
-            CapacityError: fewer nodes are left.
-        """
-        left = self.max_nodes - self._taken
-        if nodes > left:
-            raise CapacityError(
-                f"{user} asks for {nodes} nodes of pool {self.name!r} in region {self.region!r}, "
-                f"which has {left} of {self.max_nodes} left. "
-                "Raise the pool's max_nodes or ask for fewer workers or replicas."
-            )
-        self._taken += nodes
+        self.budget = Budget(args["pool"], args["region"], args["max_nodes"])
+        self.register_outputs({"maxNodes": args["max_nodes"], "threadsPerNode": self.threads})

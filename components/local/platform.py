@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pulumi
 from pulumi import ResourceOptions
 
 from components.contracts import GlobalEndpoint, RegionTraffic
 from components.local.load_balancer import LocalGlobalLoadBalancer
 from components.local.region import LocalRegion
 from components.local.resources import ROOT, LocalProvider
+from components.local.settings import LocalTarget
 from components.local.traffic import Dialled
+from components.naming import labels_of
 from components.settings.items import RegionSettings
 from components.settings.model import StackSettings
 
@@ -18,8 +21,8 @@ from components.settings.model import StackSettings
 class LocalPlatform:
     """The regions of one machine share a provider."""
 
-    def __init__(self, settings: StackSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: StackSettings, target: LocalTarget) -> None:
+        self.settings, self.target = settings, target
         self.provider = LocalProvider("local", root=ROOT)
 
     def region(self, region: RegionSettings) -> LocalRegion:
@@ -28,12 +31,9 @@ class LocalPlatform:
             region.name,
             {
                 "index": index,
-                "target": self.settings.target,
+                "target": self.target,
                 "endpoint": self.settings.endpoint,
-                "labels": {
-                    "environment": self.settings.environment,
-                    **self.settings.labels,
-                },
+                "labels": labels_of(self.settings, pulumi.get_stack()),
             },
             self._options(),
         )
@@ -42,7 +42,7 @@ class LocalPlatform:
         balancer = LocalGlobalLoadBalancer(
             "global",
             {
-                "port": self.settings.target.port,
+                "port": self.target.port,
                 "handles": {name: region.endpoint.handle for name, region in traffic.items()},
             },
             {name: Dialled(region.dial, region.drained) for name, region in traffic.items()},

@@ -10,7 +10,6 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.contracts import ModelVersion, RegionEndpoint, Service, TrainingRun
-from components.local.envoy import HEALTH_PATH
 from components.local.inference_service import LocalInferenceService
 from components.local.layout import region_port, service_port
 from components.local.load_balancer import LocalRegionEndpoint
@@ -78,7 +77,7 @@ class LocalRegion(pulumi.ComponentResource):
 
     def train(self, run: TrainingSettings) -> TrainingRun:
         pool = self.pools[run.pool]
-        pool.take(run.workers, f"training {run.name!r}")
+        pool.budget.take(run.workers, f"training {run.name!r}")
         job = LocalTrainingJob(
             run.name,
             {
@@ -109,7 +108,7 @@ class LocalRegion(pulumi.ComponentResource):
 
     def serve(self, service: ServiceSettings, version: ModelVersion, after: Service | None = None) -> Service:
         pool = self.pools[service.pool]
-        pool.take(service.replicas, f"service {service.name!r}")
+        pool.budget.take(service.replicas, f"service {service.name!r}")
         made = LocalInferenceService(
             f"{self.name}-{service.name}",
             {
@@ -140,7 +139,7 @@ class LocalRegion(pulumi.ComponentResource):
             self._child(),
         )
         handle = json.dumps({"port": port})
-        return RegionEndpoint(made.url, HEALTH_PATH, made.url.apply(lambda _: handle))
+        return RegionEndpoint(made.url, made.url.apply(lambda _: handle))
 
     def _hold(self, version: ModelVersion) -> pulumi.Output[str]:
         """Where this region holds a version: where it was published, or a copy of its own, made once."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from components.local.layout import PORTS_PER_REGION, PORTS_PER_SERVICE
 from components.settings.base import Frozen
-from components.settings.items import Layer
+from components.settings.items import BUCKETS, Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -63,10 +63,40 @@ def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:
             "Declare fewer services",
         )
     for index, service in parts.services:
+        if service.max_replicas is not None:
+            yield Mistake(
+                f"services[{index}].max_replicas",
+                service.max_replicas,
+                "target local has no autoscaler",
+                "Leave it out and set replicas",
+            )
         if service.replicas > MOST_REPLICAS:
             yield Mistake(
                 f"services[{index}].replicas",
                 service.replicas,
                 f"on target local a service has ports for {MOST_REPLICAS} replicas per region",
                 f"Ask for at most {MOST_REPLICAS}",
+            )
+    for index, pool in parts.pools:
+        if pool.ladder != (Capacity.ON_DEMAND,):
+            yield Mistake(
+                f"pools[{index}].ladder",
+                [rung.value for rung in pool.ladder],
+                "target local has no reserved or spot capacity: its slots are always there",
+                "Leave it out",
+            )
+    for index, model in parts.models:
+        if model.source.startswith(BUCKETS):
+            yield Mistake(
+                f"models[{index}].source",
+                model.source,
+                "target local holds no credentials for buckets",
+                "Copy the folder here and name it by file:///ABSOLUTE/FOLDER",
+            )
+        if model.digest is not None:
+            yield Mistake(
+                f"models[{index}].digest",
+                model.digest,
+                "on target local `up` publishes the version itself and serves what it made",
+                "Leave it out",
             )

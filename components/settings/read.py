@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, cast
 
 import pulumi
@@ -10,9 +11,12 @@ from pulumi.runtime import config as runtime_config
 from components.settings.load import load_stack_settings
 from components.settings.mistakes import SettingsError
 from components.settings.model import StackSettings
+from components.settings.targets import TARGET_UNRESOLVED
 
 NAMESPACE = "skerry"
 KEY = "stack"
+REHEARSAL = "SKERRY_REHEARSAL"
+"""Set where stand-ins answer instead of a cloud."""
 
 
 def read_stack_settings() -> StackSettings:
@@ -37,9 +41,29 @@ def read_stack_settings() -> StackSettings:
             "stacks/Pulumi.local.yaml is an example and stacks/README.md explains the keys."
         )
     try:
-        return load_stack_settings(cast(dict[str, object], config))
+        settings = load_stack_settings(cast(dict[str, object], config))
     except SettingsError as error:
         raise pulumi.RunError(f"{file}: {error}") from None
+    _refuse_unresolved(file, settings)
+    return settings
+
+
+def _refuse_unresolved(file: str, settings: StackSettings) -> None:
+    """A fact that nobody has looked up may be previewed and rehearsed, but nothing is made of it.
+
+    Raises:
+        pulumi.RunError: in an `up`, with all of them.
+    """
+    paths = list(TARGET_UNRESOLVED[settings.target.name](settings))
+    if not paths or os.environ.get(REHEARSAL):
+        return
+    told = (
+        f"{file}: unresolved: {', '.join(paths)}. Nobody has looked these up, so `up` makes nothing of them. "
+        "Write what your registry serves (NAME@sha256:...); a preview and `./skerry rehearse` work without."
+    )
+    if not pulumi.runtime.is_dry_run():
+        raise pulumi.RunError(told)
+    pulumi.log.warn(told)
 
 
 def _other_keys() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from components.aws import settings as aws
@@ -10,6 +10,7 @@ from components.gcp import settings as gcp
 from components.k8s import settings as clusters
 from components.local.settings import LocalTarget, local_rules
 from components.settings import networks
+from components.settings.items import Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -23,12 +24,12 @@ TARGET_RULES: Mapping[str, Callable[[Parts, Any], Iterable[Mistake]]] = {
 }
 """Target -> rules that hold on that target only, over the parts and the target's own settings."""
 
-TARGET_UNRESOLVED: Mapping[str, Callable[[Any], Iterator[str]]] = {
-    "local": lambda _: iter(()),
+TARGET_UNRESOLVED: Mapping[str, Callable[[Any, Sequence[Layer]], Iterator[str]]] = {
+    "local": lambda target, layers: iter(()),
     "aws": aws.aws_unresolved,
     "gcp": clusters.unresolved,
 }
-"""Target -> key paths of facts that nobody has looked up."""
+"""Target -> key paths of facts that nobody has looked up, as far as the layers use them."""
 
 TARGET_PATTERNS: Mapping[str, str] = {
     networks.CIDR_PATTERN: networks.CIDR_RULE,

@@ -99,7 +99,7 @@ def test_outputs_tell_endpoint_regions_models_training_and_quantization(case: Ca
     assert set(outputs) == {"endpoint", "regions", "models", "training", "quantization"}
     assert set(outputs["regions"]) == {"east", "west"}
     for region in outputs["regions"].values():
-        assert set(region) == {"endpoint", "replicas"}
+        assert set(region) == {"endpoint", "handle", "replicas"}
         assert region["replicas"] == {"coder": 2, "assistant": 1}
     assert set(outputs["models"]) == set(outputs["quantization"]) == {"coder", "assistant"}
     for model in outputs["models"].values():

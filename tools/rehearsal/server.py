@@ -4,8 +4,11 @@ Secrets, resources and outputs are not accepted as such: the engine then sends p
 Replacements are not modelled: every change is an update in place.
 """
 
+# ruff: noqa: N802 - gRPC's method names are not ours
+
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -25,7 +28,8 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         """Configuration by connection: the engine opens one for each instance of the provider."""
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
-        return plugin_pb2.PluginInfo(version="0.0.0")
+        # That of the SDK in use: the engine warns of one that is older.
+        return plugin_pb2.PluginInfo(version=version(f"pulumi-{self.package.name}"))
 
     def Attach(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
@@ -44,8 +48,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
-        olds, news = from_struct(request.olds), from_struct(request.news)
-        inputs = self.package.complete(self._resource(request, context, news))
+        inputs = self.package.complete(self._resource(request, context, from_struct(request.news)))
         return provider_pb2.CheckResponse(inputs=to_struct(inputs))
 
     def Diff(self, request: Any, context: Any) -> Any:
@@ -60,8 +63,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CreateResponse(id=identity, properties=to_struct(fill(inputs, computed)))
 
     def Read(self, request: Any, context: Any) -> Any:
-        known = from_struct(request.properties)
-        state = self._state(request, context, known)
+        state = self._state(request, context, from_struct(request.properties))
         return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
 
     def Update(self, request: Any, context: Any) -> Any:
@@ -74,14 +76,36 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
     def Invoke(self, request: Any, context: Any) -> Any:
         answer = self.package.invokes.get(request.tok)
         if answer is None:
-            return self._refuse(context, f"invoke {request.tok}", "a row in INVOKES")
+            remedy = f"Add a row to INVOKES in {self.package.source}."
+            return _refuse(context, f"invoke {request.tok!r} is not in the stand-in's table", remedy)
         result = answer(from_struct(request.args), self.configs.get(context.peer(), {}))
-        return provider_pb2.InvokeResponse(**{"return": to_struct(result)})
+        response = provider_pb2.InvokeResponse()
+        getattr(response, "return").CopyFrom(to_struct(result))
+        return response
 
     def Call(self, request: Any, context: Any) -> Any:
-        return self._refuse(context, f"method {request.tok}", "a method Call in tools/rehearsal/server.py")
+        remedy = "A stand-in has resources and invokes; wire an output instead."
+        return _refuse(context, f"method {request.tok!r} is not answered by a stand-in", remedy)
 
     def Construct(self, request: Any, context: Any) -> Any:
-        return self._refuse(
-            context, f"component {request.type}", "its children, declared one by one, in its place"
-        )
+        remedy = "Its children are made by the real provider; declare them one by one instead."
+        return _refuse(context, f"component {request.type!r} is not made by a stand-in", remedy)
+
+    def _resource(self, request: Any, context: Any, inputs: Properties) -> Resource:
+        config = self.configs.get(context.peer(), {})
+        return Resource(request.urn, inputs, config, getattr(request, "id", ""))
+
+    def _state(self, request: Any, context: Any, inputs: Properties) -> Properties:
+        """Outputs of a resource that exists: its inputs and what the cloud adds."""
+        computed = self.package.computed(self._resource(request, context, inputs))
+        del computed["id"]
+        return fill(inputs, computed)
+
+
+def _diff(old: Properties, new: Properties) -> Any:
+    response, differing = provider_pb2.DiffResponse, changed(old, new)
+    return response(changes=response.DIFF_SOME if differing else response.DIFF_NONE, diffs=differing)
+
+
+def _refuse(context: Any, what: str, remedy: str) -> Any:
+    return context.abort(grpc.StatusCode.UNIMPLEMENTED, f"rehearsal: {what}. {remedy}")

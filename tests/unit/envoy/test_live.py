@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from components.local import envoy
+from components.envoy import config as envoy
+from components.local.layout import LOOPBACK
 from components.local.traffic import Dialled, shares
-from tests.unit.local.proxies import (
+from tests.unit.envoy.proxies import (
     SETTINGS,
     Bench,
     Proxy,
@@ -193,7 +194,8 @@ def test_rewriting_the_clusters_moves_requests_without_a_restart(live: Bench) ->
     ports = {name: live.backend(name).port for name in ("east", "west")}
     balancer = live.balancer(ports, {"east": 1.0, "west": 0.0})
     assert {complete(balancer.port, "coder") for _ in range(MANY)} == {(200, "east")}
-    balancer.rewrite_clusters([envoy.regions_cluster(ports, {"east": 0.0, "west": 1.0}, SETTINGS)])
+    regions = {name: (LOOPBACK, port) for name, port in ports.items()}
+    balancer.rewrite_clusters([envoy.regions_cluster(regions, {"east": 0.0, "west": 1.0}, SETTINGS)])
     statuses = Counter[int]()
 
     def moved() -> bool:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.local import envoy
-from components.local.layout import ENVOY_PROGRAM
+from components.envoy import config as envoy
+from components.local.layout import ENVOY_PROGRAM, LOOPBACK
 from components.local.settings import MOST_REPLICAS, MOST_SERVICES
 from components.settings.base import NAME_PATTERN
 from components.settings.items import EndpointSettings, HealthSettings
@@ -24,13 +24,16 @@ ENDPOINT = EndpointSettings(
 )
 SERVICES = {"coder": "coder-cluster", "assistant": "assistant-cluster"}
 CLUSTERS = {
-    "service": envoy.service_cluster("coder", [9001, 9002], ENDPOINT),
-    "regions": envoy.regions_cluster({"east": 9100, "west": 9200}, {"east": 0.75, "west": 0.25}, ENDPOINT),
+    "service": envoy.service_cluster("coder", [(LOOPBACK, 9001), (LOOPBACK, 9002)], ENDPOINT),
+    "regions": envoy.regions_cluster(
+        {"east": (LOOPBACK, 9100), "west": (LOOPBACK, 9200)}, {"east": 0.75, "west": 0.25}, ENDPOINT
+    ),
 }
 LISTENERS = {
-    "region": envoy.region_listener(9100, SERVICES, ENDPOINT),
-    "global": envoy.global_listener(9000, ENDPOINT),
+    "region": envoy.region_listener((LOOPBACK, 9100), SERVICES, ENDPOINT),
+    "global": envoy.global_listener((LOOPBACK, 9000), ENDPOINT),
 }
+TWO = {"east": (LOOPBACK, 1), "west": (LOOPBACK, 2)}
 BOOTSTRAP = envoy.bootstrap("east", "/etc/listeners.json", "/etc/clusters.json", "/run/admin.sock")
 EVERYTHING = {**CLUSTERS, **LISTENERS, "bootstrap": BOOTSTRAP}
 RETRIED_WHILE_NOTHING_WAS_ANSWERED = {
@@ -95,20 +98,20 @@ def test_a_share_becomes_a_weight_in_proportion() -> None:
 
 
 def test_a_region_with_share_0_comes_second() -> None:
-    cluster = envoy.regions_cluster({"east": 1, "west": 2}, {"east": 1.0, "west": 0.0}, ENDPOINT)
+    cluster = envoy.regions_cluster(TWO, {"east": 1.0, "west": 0.0}, ENDPOINT)
     members = cluster["load_assignment"]["endpoints"]
     assert {member["locality"]["region"]: member["priority"] for member in members} == {"east": 0, "west": 1}
 
 
 def test_a_region_with_the_smallest_share_still_comes_first() -> None:
-    cluster = envoy.regions_cluster({"east": 1, "west": 2}, {"east": 0.9999, "west": 0.0001}, ENDPOINT)
+    cluster = envoy.regions_cluster(TWO, {"east": 0.9999, "west": 0.0001}, ENDPOINT)
     west = cluster["load_assignment"]["endpoints"][1]
     assert west["priority"] == 0
     assert west["load_balancing_weight"] >= 1, "Envoy refuses a weight of 0"
 
 
 def test_a_region_without_a_port_is_absent() -> None:
-    cluster = envoy.regions_cluster({"east": 9100}, {"east": 1.0}, ENDPOINT)
+    cluster = envoy.regions_cluster({"east": TWO["east"]}, {"east": 1.0}, ENDPOINT)
     assert list(values_of(cluster, "region")) == ["east"]
 
 
@@ -127,8 +130,21 @@ def test_every_socket_address_is_on_loopback(name: str) -> None:
     assert set(addresses) == (set() if name == "bootstrap" else {"127.0.0.1"})
 
 
+def test_replicas_behind_a_name_are_looked_up_and_numbers_are_not() -> None:
+    named = envoy.service_cluster("coder", [("coder.skerry.svc", 8000)], ENDPOINT)
+    assert (named["type"], CLUSTERS["service"]["type"]) == ("STRICT_DNS", "STATIC")
+
+
+def test_a_fixed_configuration_has_no_administration_port() -> None:
+    fixed = envoy.fixed_bootstrap("gateway", [LISTENERS["region"]], [CLUSTERS["service"]])
+    assert "admin" not in fixed and "dynamic_resources" not in fixed
+    assert fixed["overload_manager"] == BOOTSTRAP["overload_manager"]
+
+
 def test_a_regions_health_is_that_of_all_its_replicas_together() -> None:
-    clusters = envoy.region_clusters({"coder": [9001, 9002], "assistant": [9003]}, ENDPOINT)
+    clusters = envoy.region_clusters(
+        {"coder": [(LOOPBACK, 9001), (LOOPBACK, 9002)], "assistant": [(LOOPBACK, 9003)]}, ENDPOINT
+    )
     (asked,) = [cluster for cluster in clusters if cluster["name"] == envoy.ANY_SERVICE]
     assert list(values_of(asked, "port_value")) == [9001, 9002, 9003]
     assert set(*values_of(LISTENERS["region"], "cluster_min_healthy_percentages")) == {envoy.ANY_SERVICE}
@@ -143,7 +159,7 @@ def test_one_healthy_replica_of_as_many_as_a_region_can_have_is_enough() -> None
 
 def test_a_region_without_services_is_healthy() -> None:
     assert envoy.region_clusters({}, ENDPOINT) == []
-    listener = envoy.region_listener(9100, {}, ENDPOINT)
+    listener = envoy.region_listener((LOOPBACK, 9100), {}, ENDPOINT)
     assert list(values_of(listener, "cluster_min_healthy_percentages")) == [{}]
 
 

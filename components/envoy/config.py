@@ -1,16 +1,18 @@
-"""Envoy's configuration as plain data. Pure: the callers write it to files that Envoy watches.
+"""Envoy's configuration as plain data. Pure: the callers write it where Envoy finds it.
 
-A region's Envoy chooses the service by the `model` in the request's body and spreads over replicas; the
-global one spreads over regions and fails over. Listeners and clusters come from watched files, so neither a
-new replica nor a new dial restarts a proxy or cuts an answer.
+A region's Envoy chooses the service by the `model` in the request's body and spreads over replicas; a global one
+spreads over regions and fails over. Where listeners and clusters come from watched files, neither a new replica nor a
+new dial restarts a proxy or cuts an answer; where replicas stand behind a name, DNS says which there are.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 
-from components.local.envoy_routes import (
+from components.contracts import HEALTH_PATH
+from components.envoy.routes import (
     METADATA,
     NO_MODEL,
     NOT_JSON,
@@ -21,7 +23,8 @@ from components.local.envoy_routes import (
 )
 from components.settings.items import EndpointSettings
 
-LOOPBACK = "127.0.0.1"
+Address = tuple[str, int]
+"""Host, as an address or a name, and port. A name stands for all the addresses that DNS has for it."""
 REGIONS_CLUSTER = "regions"
 ANY_SERVICE = "_any-service"  # no service can be called so
 ANY_MEMBER = {"value": 1}  # per cent, which Envoy takes whole: one of up to 100 members is enough
@@ -29,7 +32,6 @@ BODY_LIMIT_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 10_000
 CONNECTIONS_MONITOR = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 READY_PATH = "/v2/health/ready"
-HEALTH_PATH = "/healthz"
 PROXY_ERROR = {
     "message": "%LOCAL_REPLY_BODY%",
     "type": "server_error",
@@ -51,25 +53,24 @@ def bootstrap(node: str, listeners: str, clusters: str, admin_socket: str) -> Js
             "lds_config": watched(listeners),
             "cds_config": watched(clusters),
         },
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": f"{TYPE}.{CONNECTIONS_MONITOR}",
-                        "max_active_downstream_connections": MAX_CONNECTIONS,
-                    },
-                }
-            ]
-        },
+        "overload_manager": _overload_manager(),
     }
 
 
-def region_listener(port: int, services: Mapping[str, str], endpoint: EndpointSettings) -> Json:
+def fixed_bootstrap(node: str, listeners: Sequence[Json], clusters: Sequence[Json]) -> Json:
+    """What Envoy starts with where another configuration is another process. It has no administration port."""
+    return {
+        "node": {"id": node, "cluster": "skerry"},
+        "static_resources": {"listeners": list(listeners), "clusters": list(clusters)},
+        "overload_manager": _overload_manager(),
+    }
+
+
+def region_listener(address: Address, services: Mapping[str, str], endpoint: EndpointSettings) -> Json:
     """Listener of a region.
 
     Args:
-        port: on loopback.
+        address: where it listens.
         services: model name -> cluster.
         endpoint: time-outs.
     """
@@ -106,10 +107,10 @@ def region_listener(port: int, services: Mapping[str, str], endpoint: EndpointSe
             },
         },
     ]
-    return _listener(port, filters, region_routes(services, endpoint), endpoint)
+    return _listener(address, filters, region_routes(services, endpoint), endpoint)
 
 
-def global_listener(port: int, endpoint: EndpointSettings) -> Json:
+def global_listener(address: Address, endpoint: EndpointSettings) -> Json:
     """Listener of the global load balancer: everything goes to a region, or to another if that fails."""
     health = {
         "name": "health",
@@ -120,28 +121,28 @@ def global_listener(port: int, endpoint: EndpointSettings) -> Json:
             "cluster_min_healthy_percentages": {REGIONS_CLUSTER: ANY_MEMBER},
         },
     }
-    return _listener(port, [health], regions_routes(REGIONS_CLUSTER, endpoint), endpoint)
+    return _listener(address, [health], regions_routes(REGIONS_CLUSTER, endpoint), endpoint)
 
 
-def region_clusters(services: Mapping[str, Sequence[int]], endpoint: EndpointSettings) -> list[Json]:
+def region_clusters(services: Mapping[str, Sequence[Address]], endpoint: EndpointSettings) -> list[Json]:
     """Clusters of a region: one per service, and one of all replicas, which only the region's health looks at.
 
     Args:
-        services: cluster -> ports of its replicas.
+        services: cluster -> addresses of its replicas.
         endpoint: health checks.
     """
     if not services:
         return []
-    everyone = [{"lb_endpoints": [_endpoint(port) for ports in services.values() for port in ports]}]
+    everyone = [{"lb_endpoints": [_endpoint(one) for replicas in services.values() for one in replicas]}]
     return [
-        *(service_cluster(name, ports, endpoint) for name, ports in services.items()),
+        *(service_cluster(name, replicas, endpoint) for name, replicas in services.items()),
         _cluster(ANY_SERVICE, everyone, READY_PATH, endpoint),
     ]
 
 
-def service_cluster(name: str, ports: Sequence[int], endpoint: EndpointSettings) -> Json:
+def service_cluster(name: str, replicas: Sequence[Address], endpoint: EndpointSettings) -> Json:
     """Cluster of one service's replicas."""
-    members = [{"lb_endpoints": [_endpoint(port) for port in ports]}]
+    members = [{"lb_endpoints": [_endpoint(replica) for replica in replicas]}]
     return {
         **_cluster(name, members, READY_PATH, endpoint),
         "lb_policy": "LEAST_REQUEST",
@@ -155,11 +156,13 @@ def service_cluster(name: str, ports: Sequence[int], endpoint: EndpointSettings)
     }
 
 
-def regions_cluster(ports: Mapping[str, int], share: Mapping[str, float], endpoint: EndpointSettings) -> Json:
+def regions_cluster(
+    regions: Mapping[str, Address], share: Mapping[str, float], endpoint: EndpointSettings
+) -> Json:
     """Cluster of the regional endpoints: shares as locality weights; a region with share 0 comes second.
 
     Args:
-        ports: region -> port, of regions that are not drained.
+        regions: region -> address, of regions that are not drained.
         share: region -> share of the requests.
     """
     members = [
@@ -167,9 +170,9 @@ def regions_cluster(ports: Mapping[str, int], share: Mapping[str, float], endpoi
             "locality": {"region": region},
             "priority": 0 if share[region] > 0 else 1,
             "load_balancing_weight": max(1, round(1000 * share[region])),
-            "lb_endpoints": [_endpoint(port)],
+            "lb_endpoints": [_endpoint(address)],
         }
-        for region, port in ports.items()
+        for region, address in regions.items()
     ]
     cluster = _cluster(REGIONS_CLUSTER, members, HEALTH_PATH, endpoint)
     cluster["common_lb_config"]["locality_weighted_lb_config"] = {}
@@ -182,7 +185,7 @@ def discovery(kind: str, resources: Sequence[Json]) -> str:
     return json.dumps({"resources": typed}, indent=1, sort_keys=True) + "\n"
 
 
-def _listener(port: int, filters: list[Json], routes: list[Json], endpoint: EndpointSettings) -> Json:
+def _listener(address: Address, filters: list[Json], routes: list[Json], endpoint: EndpointSettings) -> Json:
     manager = {
         "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "http",
@@ -212,7 +215,7 @@ def _listener(port: int, filters: list[Json], routes: list[Json], endpoint: Endp
     }
     return {
         "name": "http",
-        "address": {"socket_address": {"address": LOOPBACK, "port_value": port}},
+        "address": _socket(address),
         "per_connection_buffer_limit_bytes": BODY_LIMIT_BYTES,
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
@@ -220,9 +223,14 @@ def _listener(port: int, filters: list[Json], routes: list[Json], endpoint: Endp
 
 def _cluster(name: str, members: list[Json], health_path: str, endpoint: EndpointSettings) -> Json:
     health = endpoint.health
+    hosts = [
+        one["endpoint"]["address"]["socket_address"]["address"]
+        for part in members
+        for one in part["lb_endpoints"]
+    ]
     return {
         "name": name,
-        "type": "STATIC",
+        "type": "STATIC" if all(map(_is_number, hosts)) else "STRICT_DNS",
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": members},
         # No healthy member is an answer (503), not a reason to try the sick ones.
@@ -240,8 +248,35 @@ def _cluster(name: str, members: list[Json], health_path: str, endpoint: Endpoin
     }
 
 
-def _endpoint(port: int) -> Json:
-    return {"endpoint": {"address": {"socket_address": {"address": LOOPBACK, "port_value": port}}}}
+def _endpoint(address: Address) -> Json:
+    return {"endpoint": {"address": _socket(address)}}
+
+
+def _socket(address: Address) -> Json:
+    host, port = address
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _overload_manager() -> Json:
+    return {
+        "resource_monitors": [
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": f"{TYPE}.{CONNECTIONS_MONITOR}",
+                    "max_active_downstream_connections": MAX_CONNECTIONS,
+                },
+            }
+        ]
+    }
 
 
 def _metadata_value(value: str) -> Json:

@@ -17,13 +17,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from components.local import envoy
+from components.contracts import HEALTH_PATH
+from components.envoy import config as envoy
+from components.local.layout import LOOPBACK
 from components.settings.items import EndpointSettings, HealthSettings
 from tests.local.plugin import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 GENEROUS_SECONDS = 60
-CHECKS = (envoy.READY_PATH, envoy.HEALTH_PATH)
+CHECKS = (envoy.READY_PATH, HEALTH_PATH)
 # Health checks notice a death only after a while, so what is answered sooner was saved by a retry.
 SETTINGS = EndpointSettings(health=HealthSettings(interval_seconds=1, unhealthy_after=2, healthy_after=1))
 
@@ -113,14 +115,18 @@ class Bench:
 
     def region(self, name: str, services: dict[str, list[int]]) -> Proxy:
         """An Envoy in front of services, by the ports of their replicas."""
-        clusters = envoy.region_clusters(services, SETTINGS)
+        replicas = {service: [(LOOPBACK, port) for port in ports] for service, ports in services.items()}
+        clusters = envoy.region_clusters(replicas, SETTINGS)
         names = {service: service for service in services}
-        return self.proxy(name, lambda port: envoy.region_listener(port, names, SETTINGS), clusters)
+        return self.proxy(
+            name, lambda port: envoy.region_listener((LOOPBACK, port), names, SETTINGS), clusters
+        )
 
     def balancer(self, ports: dict[str, int], share: dict[str, float]) -> Proxy:
         """An Envoy in front of regions, ready when it is returned."""
-        clusters = [envoy.regions_cluster(ports, share, SETTINGS)]
-        made = self.proxy("global", lambda port: envoy.global_listener(port, SETTINGS), clusters)
+        regions = {region: (LOOPBACK, port) for region, port in ports.items()}
+        clusters = [envoy.regions_cluster(regions, share, SETTINGS)]
+        made = self.proxy("global", lambda port: envoy.global_listener((LOOPBACK, port), SETTINGS), clusters)
         until(lambda: healthy(made.port), made)
         return made
 
@@ -169,7 +175,7 @@ def error_of(answer: tuple[int, str, str]) -> dict[str, Any]:
 
 def healthy(port: int) -> bool:
     try:
-        return ask(port, envoy.HEALTH_PATH)[0] == 200
+        return ask(port, HEALTH_PATH)[0] == 200
     except OSError:
         return False
 
