@@ -161,6 +161,8 @@ class Placement:
     tolerations: tuple[Toleration, ...]
     resources: Mapping[str, int]
     """Extended resources of a whole node, such as nvidia.com/gpu: 8. A worker or a replica takes a node's."""
+    accelerators: int
+    """Accelerators of a node, 0 on a CPU: a training worker runs a process on each."""
     architecture: str
     """kubernetes.io/arch of the nodes."""
     max_nodes: int

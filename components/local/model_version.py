@@ -100,7 +100,7 @@ class LocalModelCopy(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LocalModelCopyArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalModelCopy", name, {}, opts)
-        transfer = (TOOLKIT_PYTHON, "-m", "components.local.transfer")
+        transfer = (TOOLKIT_PYTHON, "-m", "workloads.transfer")
         self.task = Task(
             f"{name}-task",
             program=f"copy-{name}",

@@ -49,13 +49,18 @@ def accelerators_are_offered(parts: Parts, target: str) -> Iterable[Mistake]:
             if region in known and pool.accelerator not in accelerators_in(target, region)
         ]
         if lacking:
-            here = set.intersection(*(set(accelerators_in(target, region)) for region in lacking))
+            offered = [
+                name
+                for name in accelerators_on(target)
+                if all(name in accelerators_in(target, region) for region in lacking)
+            ]
+            others = f", or one of: {', '.join(offered)}" if offered else ""
             yield Mistake(
                 path,
                 pool.accelerator,
                 f"target {target} does not offer it in {', '.join(lacking)}; "
                 f"regions that do: {', '.join(regions_with(target, pool.accelerator))}",
-                f"Choose such a region, or one of: {', '.join(sorted(here))}",
+                f"Choose such a region{others}",
             )
 
 

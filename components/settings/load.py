@@ -141,7 +141,7 @@ def _known_keys(where: list[int | str], tag: str) -> list[str]:
     schema = StackSettings.model_json_schema()
     node = _resolved(schema, schema, tag)
     for part in where:
-        inner = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        inner: Any = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
         node = _resolved(node.get("items", {}) if isinstance(part, int) else inner, schema, tag)
     return sorted(node.get("properties", {}))
 

@@ -54,7 +54,7 @@ def _refuse_unresolved(file: str, settings: StackSettings) -> None:
     Raises:
         pulumi.RunError: in an `up`, with all of them.
     """
-    paths = list(TARGET_UNRESOLVED[settings.target.name](settings))
+    paths = list(TARGET_UNRESOLVED[settings.target.name](settings.target, settings.layers))
     if not paths or os.environ.get(REHEARSAL):
         return
     told = (

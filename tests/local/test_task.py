@@ -163,7 +163,7 @@ def test_a_project_in_a_folder_with_a_space_and_an_umlaut_works(tmp_path: Path) 
         assert (made / "result.json").exists()
         assert plugin.read(TASK, identity, state) == (identity, state)
         copy = root / "the cöpy"
-        transfer = [sys.executable, "-m", "components.local.transfer"]
+        transfer = [sys.executable, "-m", "workloads.transfer"]
         subprocess.run([*transfer, "--source", state["output"], "--output", copy.as_uri()], check=True)
         assert (copy / "result.json").read_text() == (made / "result.json").read_text()
         plugin.delete(TASK, identity, state)

@@ -1,0 +1,142 @@
+"""The gateway of a region: Envoy pods that choose the service by a request's `model`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+from pulumi import Input, Output, ResourceOptions
+
+from components.contracts import HEALTH_PATH, Backend
+from components.envoy import config as envoy
+from components.k8s import pods
+from components.settings.items import EndpointSettings
+
+COMPONENT = "gateway"
+PORT = 10000
+REPLICAS = 2
+FILE = "envoy.json"
+FOLDER = "/etc/envoy"
+NOTICE_SECONDS = 20
+"""Between the end of a pod's traffic and its SIGTERM, at which Envoy stops at once: load balancers take as long to see
+it (two failed checks of 5 s, and a margin)."""
+ZONE = "topology.kubernetes.io/zone"
+RESOURCES = {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+
+
+class K8sGateway(pulumi.ComponentResource):
+    """Envoy with a fixed configuration: another one is another ConfigMap, and rolls the pods. `backend` is what a
+    cluster host attaches to its load balancer."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        image: str,
+        addresses: Mapping[str, Output[str]],
+        callers: Sequence[str],
+        settings: EndpointSettings,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:K8sGateway", name, {}, opts)
+        child = ResourceOptions(parent=self)
+        content = Output.from_input(dict(addresses)).apply(lambda found: _content(found, settings))
+        self.config = k8s.core.v1.ConfigMap(
+            f"{name}-config",
+            metadata={
+                "namespace": namespace
+            },  # autonamed: a change makes a new one before the pods move over
+            immutable=True,
+            data={FILE: content},
+            opts=child,
+        )
+        http = [{"protocol": "TCP", "port": PORT}]
+        replicas = [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": pods.SERVING}}}]
+        self.policy = k8s.networking.v1.NetworkPolicy(
+            f"{name}-policy",
+            metadata={"name": COMPONENT, "namespace": namespace},
+            spec=pods.policy(
+                pods.GATEWAY,
+                ingress=[{"from": [{"ipBlock": {"cidr": cidr}} for cidr in callers], "ports": http}],
+                egress=[{"to": replicas, "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}]}],
+            ),
+            opts=child,
+        )
+        self.account = k8s.core.v1.ServiceAccount(
+            f"{name}-account",
+            metadata={"name": COMPONENT, "namespace": namespace},
+            automount_service_account_token=False,
+            opts=child,
+        )
+        self.deployment = k8s.apps.v1.Deployment(
+            f"{name}-deployment",
+            metadata={"name": COMPONENT, "namespace": namespace, "labels": pods.GATEWAY},
+            spec=pods.plain(
+                {
+                    "replicas": REPLICAS,
+                    "selector": {"matchLabels": pods.GATEWAY},
+                    "strategy": {
+                        "type": "RollingUpdate",
+                        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+                    },
+                    "template": {
+                        "metadata": {"labels": pods.labels(COMPONENT, "region")},
+                        "spec": self._pod(image, settings),
+                    },
+                }
+            ),
+            opts=ResourceOptions(parent=self, depends_on=[self.policy, self.account]),
+        )
+        self.disruption_budget = k8s.policy.v1.PodDisruptionBudget(
+            f"{name}-disruption-budget",
+            metadata={"name": COMPONENT, "namespace": namespace},
+            spec=pods.plain({"maxUnavailable": 1, "selector": {"matchLabels": pods.GATEWAY}}),
+            opts=child,
+        )
+        self.backend = Backend(
+            namespace=pods.NAMESPACE,
+            selector=pods.GATEWAY,
+            port=PORT,
+            standing=self.deployment.urn.apply(lambda _: COMPONENT),
+        )
+        self.register_outputs({"port": PORT})
+
+    def _pod(self, image: str, settings: EndpointSettings) -> pods.Json:
+        main = pods.container(
+            COMPONENT,
+            image,
+            ["envoy", "--config-path", f"{FOLDER}/{FILE}", "--log-level", "warning", "--disable-hot-restart"],
+            RESOURCES,
+            ports=[{"name": "http", "containerPort": PORT}],
+            # Ready while any service is: a region without one is passed over by the load balancer in front.
+            readinessProbe={
+                "httpGet": {"path": HEALTH_PATH, "port": "http"},
+                "periodSeconds": 5,
+                "failureThreshold": 2,
+            },
+            livenessProbe={"tcpSocket": {"port": "http"}, "periodSeconds": 10, "failureThreshold": 3},
+            lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS + settings.drain_seconds}}},
+            volumeMounts=[{"name": "config", "mountPath": FOLDER, "readOnly": True}],
+        )
+        return pods.pod(
+            main,
+            COMPONENT,
+            terminationGracePeriodSeconds=NOTICE_SECONDS + settings.drain_seconds + 10,
+            topologySpreadConstraints=pods.spread([ZONE, pods.HOSTNAME], pods.GATEWAY),
+            volumes=[
+                {"name": "config", "configMap": {"name": self.config.metadata.apply(lambda made: made.name)}}
+            ],
+        )
+
+
+def _content(addresses: Mapping[str, Any], settings: EndpointSettings) -> str:
+    """Envoy's configuration for services by name; one that is scaled to nothing is not routed, and not listed."""
+    found = {name: [(host, port) for host, port in json.loads(text)] for name, text in addresses.items()}
+    services = {name: replicas for name, replicas in found.items() if replicas}
+    listener = envoy.region_listener(("0.0.0.0", PORT), {name: name for name in services}, settings)
+    clusters = envoy.region_clusters(services, settings)
+    return json.dumps(envoy.fixed_bootstrap("gateway", [listener], clusters), sort_keys=True)

@@ -1,0 +1,174 @@
+"""Replicas of a model version on a cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+from pulumi import CustomTimeouts, Input, Output, ResourceOptions
+
+from components.contracts import ModelVersion, Placement
+from components.envoy.config import READY_PATH
+from components.k8s import pods
+from components.k8s.identity import K8sIdentity
+from components.settings.items import ServiceSettings
+
+LIVE_PATH = "/v2/health/live"
+THREADS = 1
+TERMINATION_MARGIN_SECONDS = 15
+NOTICE_SECONDS = 5
+"""Between the end of a pod's traffic and its SIGTERM: endpoints and health checks take some seconds to spread."""
+START_PERIOD_SECONDS, START_TRIES = 10, 180
+"""A replica may take half an hour: a node is bought, an image pulled and a version published meanwhile."""
+TARGET_CPU_PERCENT = 70
+"""Of the request, at which the autoscaler adds a replica. CPU is the one figure that every cluster measures itself."""
+
+
+class K8sInferenceService(pulumi.ComponentResource):
+    """A Deployment of the serving workload with its Service, autoscaler, disruption budget and policy. `address` is the
+    Service's name and port as JSON."""
+
+    def __init__(
+        self,
+        name: str,
+        service: ServiceSettings,
+        version: ModelVersion,
+        *,
+        region: str,
+        namespace: Input[str],
+        image: str,
+        placement: Placement,
+        identity: K8sIdentity,
+        model_uri: Output[str],
+        drain_seconds: int,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:K8sInferenceService", name, {}, opts)
+        chosen = pods.selector(pods.SERVING, service.name)
+        metadata: pods.Json = {"name": service.name, "namespace": namespace, "labels": chosen}
+        child = ResourceOptions(parent=self)
+        self.policy = k8s.networking.v1.NetworkPolicy(
+            f"{name}-policy",
+            metadata=metadata,
+            spec=pods.policy(
+                chosen,
+                ingress=[
+                    {
+                        "from": [{"podSelector": {"matchLabels": pods.GATEWAY}}],
+                        "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
+                    }
+                ],
+                egress=pods.reach(identity.egress),
+            ),
+            opts=child,
+        )
+        self.service = k8s.core.v1.Service(
+            f"{name}-service",
+            metadata=pods.plain({**metadata, "annotations": {"pulumi.com/skipAwait": "true"}}),
+            # Headless: the gateway's own health checks and balancing see each replica.
+            spec=pods.plain(
+                {
+                    "clusterIP": "None",
+                    "selector": chosen,
+                    "ports": [{"name": "http", "port": pods.SERVING_PORT}],
+                }
+            ),
+            opts=child,
+        )
+        command = [
+            *("python", "-m", "workloads.serving.server"),
+            *("--model-uri", model_uri),
+            *("--digest", version.digest),
+            *("--model-name", service.name),
+            *("--host", "0.0.0.0"),
+            *("--port", str(pods.SERVING_PORT)),
+            *("--threads", str(THREADS)),
+            *("--drain-seconds", str(drain_seconds)),
+        ]
+        main = pods.container(
+            pods.SERVING,
+            image,
+            command,
+            pods.whole_node(placement, cpu="1", memory="4Gi"),
+            environment={"SKERRY_REGION": region, "OMP_NUM_THREADS": str(THREADS)},
+            ports=[{"name": "http", "containerPort": pods.SERVING_PORT}],
+            startupProbe=_probe(LIVE_PATH, START_PERIOD_SECONDS, START_TRIES),
+            readinessProbe=_probe(READY_PATH, 2, 2),
+            livenessProbe=_probe(LIVE_PATH, 10, 6),
+            lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS}}},
+        )
+        template = pods.pod(
+            main,
+            identity.name,
+            terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
+            topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
+            **pods.placed(placement),
+        )
+        # Where an autoscaler chooses the number of replicas, a number here would undo its choice at every `up`.
+        scaled = service.max_replicas is not None
+        self.deployment = k8s.apps.v1.Deployment(
+            f"{name}-deployment",
+            metadata=metadata,
+            spec=pods.plain(
+                {
+                    **({} if scaled else {"replicas": service.replicas}),
+                    "selector": {"matchLabels": chosen},
+                    "strategy": {
+                        "type": "RollingUpdate",
+                        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+                    },
+                    "progressDeadlineSeconds": START_PERIOD_SECONDS * START_TRIES,
+                    "template": {
+                        "metadata": {"labels": pods.labels(pods.SERVING, service.name)},
+                        "spec": template,
+                    },
+                }
+            ),
+            opts=ResourceOptions(
+                parent=self,
+                depends_on=[self.policy, self.service],
+                custom_timeouts=CustomTimeouts(create="40m", update="40m"),
+            ),
+        )
+        if service.replicas:
+            self.disruption_budget = k8s.policy.v1.PodDisruptionBudget(
+                f"{name}-disruption-budget",
+                metadata=metadata,
+                spec=pods.plain({"maxUnavailable": 1, "selector": {"matchLabels": chosen}}),
+                opts=child,
+            )
+        if scaled:
+            self.autoscaler = k8s.autoscaling.v2.HorizontalPodAutoscaler(
+                f"{name}-autoscaler",
+                metadata=metadata,
+                spec=_autoscaler(service),
+                opts=ResourceOptions(parent=self, depends_on=[self.deployment]),
+            )
+        host = f"{service.name}.{pods.NAMESPACE}.svc.cluster.local"
+        address = json.dumps([[host, pods.SERVING_PORT]] if service.replicas else [])
+        # Known before `up`, so that a preview shows no change of what is not changed, and still after the replicas.
+        self.address: Output[str] = self.deployment.urn.apply(lambda _: address)
+        self.register_outputs({"address": address})
+
+
+def _probe(path: str, period: int, tries: int) -> pods.Json:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "failureThreshold": tries,
+        "timeoutSeconds": 2,
+    }
+
+
+def _autoscaler(service: ServiceSettings) -> pods.Json:
+    target = {"type": "Utilization", "averageUtilization": TARGET_CPU_PERCENT}
+    return {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": service.name},
+        "minReplicas": service.replicas,
+        "maxReplicas": service.max_replicas,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        # Replicas are slow to start, so they are given up slowly.
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}},
+    }

@@ -1,0 +1,155 @@
+"""Pods under the profile `restricted`, as plain data in the words of Kubernetes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.contracts import Egress, Placement
+
+Json = Any
+"""An object in Kubernetes' own words: its types are the API server's, not Python's."""
+
+NAMESPACE = "skerry"
+POOL_LABEL = "skerry.dev/pool"
+USER = 10001
+"""User and group of the bundled images; any number but 0 would do under the profile."""
+HOSTNAME = "kubernetes.io/hostname"
+SCRATCH = "/tmp"
+
+
+def plain(manifest: Mapping[str, Any]) -> Json:
+    """A part of a manifest as it is: the SDK's own types know other spellings of its keys only."""
+    return dict(manifest)
+
+
+def labels(component: str, instance: str) -> dict[str, str]:
+    """Labels of one thing and its pods, by Kubernetes' recommended keys."""
+    return {
+        "app.kubernetes.io/name": component,
+        "app.kubernetes.io/instance": instance,
+        "app.kubernetes.io/part-of": "skerry",
+        "app.kubernetes.io/managed-by": "pulumi",
+    }
+
+
+def selector(component: str, instance: str) -> dict[str, str]:
+    """The part of `labels` that tells pods apart; it never changes, for a Deployment's selector cannot."""
+    return {
+        key: value
+        for key, value in labels(component, instance).items()
+        if key.endswith(("/name", "/instance"))
+    }
+
+
+def container(
+    name: str,
+    image: str,
+    command: Sequence[Any],
+    resources: Json,
+    *,
+    environment: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Json:
+    """A container that may write to its scratch folder only.
+
+    Args:
+        name: of the container.
+        image: pinned by digest.
+        command: its words; Outputs are allowed.
+        resources: requests and limits.
+        environment: variables.
+        more: ports, probes and what else a container has.
+    """
+    return {
+        "name": name,
+        "image": image,
+        "command": list(command),
+        "env": [{"name": key, "value": value} for key, value in (environment or {}).items()],
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}, *more.pop("volumeMounts", [])],
+        **more,
+    }
+
+
+def pod(main: Json, account: Any, **more: Any) -> Json:
+    """A pod of one container.
+
+    Args:
+        main: from `container`.
+        account: name of its service account.
+        more: placement, restart policy and what else a pod has.
+    """
+    return {
+        "serviceAccountName": account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [main],
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *more.pop("volumes", [])],
+        **more,
+    }
+
+
+def placed(placement: Placement) -> Json:
+    """Fields of a pod that put it on a pool."""
+    return {
+        "nodeSelector": {**placement.node_selector, "kubernetes.io/arch": placement.architecture},
+        "tolerations": [
+            {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
+            for taint in placement.tolerations
+        ],
+    }
+
+
+SERVING, SERVING_PORT = "serving", 8000
+GATEWAY = selector("gateway", "region")
+"""Who answers requests, and who hands them on: each lets in, and reaches, the other."""
+
+
+def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Json]:
+    """Spreads pods over zones and nodes as far as there are some."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": dict(chosen)},
+        }
+        for key in placement_keys
+    ]
+
+
+def whole_node(placement: Placement, cpu: str, memory: str) -> Json:
+    """Requests of a pod that takes a node's accelerators. CPU is not limited: a limit would throttle it."""
+    extended = {name: str(count) for name, count in placement.resources.items()}
+    return {"requests": {"cpu": cpu, "memory": memory, **extended}, "limits": {"memory": memory, **extended}}
+
+
+def policy(chosen: Mapping[str, str], ingress: Sequence[Json] = (), egress: Sequence[Json] = ()) -> Json:
+    """What pods may be reached by and reach, on top of the namespace's refusal of everything but DNS."""
+    return {
+        "podSelector": {"matchLabels": dict(chosen)},
+        "policyTypes": [kind for kind, rules in (("Ingress", ingress), ("Egress", egress)) if rules],
+        "ingress": list(ingress),
+        "egress": list(egress),
+    }
+
+
+def reach(destinations: Sequence[Egress]) -> list[Json]:
+    """Egress rules to addresses."""
+    return [
+        {"to": [{"ipBlock": {"cidr": one.cidr}}], "ports": [{"protocol": "TCP", "port": one.port}]}
+        for one in dict.fromkeys(destinations)
+    ]

@@ -1,0 +1,170 @@
+"""A region on Kubernetes: what the assembly asks of a region, made of what any cluster has. It asks its `ClusterHost`
+for all that differs between clouds, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import pulumi
+from pulumi import Output, ResourceOptions
+
+from components.budget import Budget
+from components.contracts import (
+    Access,
+    ClusterHost,
+    Grant,
+    ModelVersion,
+    Placement,
+    RegionEndpoint,
+    Service,
+    TrainingRun,
+)
+from components.k8s.gateway import K8sGateway
+from components.k8s.identity import K8sIdentity
+from components.k8s.inference_service import K8sInferenceService
+from components.k8s.model_version import K8sModelCopy, K8sModelVersion
+from components.k8s.namespace import K8sNamespace
+from components.k8s.settings import ImageSettings
+from components.k8s.training_job import K8sTrainingJob
+from components.settings.items import (
+    BUCKETS,
+    EndpointSettings,
+    ModelSettings,
+    PoolSettings,
+    ServiceSettings,
+    TrainingSettings,
+)
+
+
+class K8sRegionArgs(TypedDict):
+    """Args of `K8sRegion`."""
+
+    host: ClusterHost
+    """The cluster below."""
+    images: ImageSettings
+    """What the pods run."""
+    endpoint: EndpointSettings
+    """How endpoints behave."""
+    labels: Mapping[str, str]
+    """Labels of the stack."""
+
+
+class K8sRegion(pulumi.ComponentResource):
+    """One region on one cluster."""
+
+    def __init__(self, name: str, args: K8sRegionArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("skerry:index:K8sRegion", name, {}, opts)
+        self.name = name
+        self.host = args["host"]
+        self.tiers = self.host.tiers
+        self.namespace = K8sNamespace(f"{name}-namespace", {"labels": args["labels"]}, self._child())
+        self.pools: dict[str, tuple[Placement, Budget]] = {}
+        self._images = args["images"]
+        self._endpoint = args["endpoint"]
+        self._held: dict[str, Output[str]] = {}
+        self.register_outputs({"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold})
+
+    def pool(self, pool: PoolSettings) -> None:
+        self.pools[pool.name] = (self.host.pool(pool), Budget(pool.name, self.name, pool.max_nodes))
+
+    def train(self, run: TrainingSettings) -> TrainingRun:
+        placement = self._place(run.pool, run.workers, f"training {run.name!r}")
+        identity = self._identity(f"train-{run.name}", Grant(self.tiers.warm, Access.WRITE))
+        job = K8sTrainingJob(
+            f"{self.name}-{run.name}-training",
+            run,
+            namespace=self.namespace.name,
+            image=self._images.training,
+            placement=placement,
+            identity=identity,
+            warm=self.tiers.warm,
+            opts=self._child(),
+        )
+        return job.run
+
+    def publish(self, model: ModelSettings, run: TrainingRun | None) -> ModelVersion:
+        grants = [Grant(self.tiers.hot, Access.WRITE)]
+        if run is not None:
+            grants.append(Grant(run.uri, Access.READ))
+        elif model.source.startswith(BUCKETS):
+            grants.append(Grant(Output.from_input(model.source), Access.READ))
+        made = K8sModelVersion(
+            f"{self.name}-{model.name}-version",
+            model,
+            run,
+            namespace=self.namespace.name,
+            image=self._images.serving,
+            identity=self._identity(f"publish-{model.name}", *grants),
+            hot=self.tiers.hot,
+            opts=self._child(),
+        )
+        self._held[model.name] = made.version.uri
+        return made.version
+
+    def serve(self, service: ServiceSettings, version: ModelVersion, after: Service | None = None) -> Service:
+        placement = self._place(service.pool, service.most, f"service {service.name!r}")
+        uri = self._hold(version)
+        made = K8sInferenceService(
+            f"{self.name}-{service.name}",
+            service,
+            version,
+            region=self.name,
+            namespace=self.namespace.name,
+            image=self._images.serving,
+            placement=placement,
+            identity=self._identity(f"serve-{service.name}", Grant(uri, Access.READ)),
+            model_uri=uri,
+            drain_seconds=self._endpoint.drain_seconds,
+            opts=self._child(_standing(after) if after else None),
+        )
+        return Service(service.name, service.replicas, made.address)
+
+    def expose(self, services: Sequence[Service], endpoint: EndpointSettings) -> RegionEndpoint:
+        gateway = K8sGateway(
+            f"{self.name}-gateway",
+            namespace=self.namespace.name,
+            image=self._images.gateway,
+            addresses={service.name: service.address for service in services},
+            callers=self.host.callers,
+            settings=endpoint,
+            opts=self._child(),
+        )
+        return self.host.attach(gateway.backend, endpoint)
+
+    def _place(self, pool: str, nodes: int, user: str) -> Placement:
+        placement, budget = self.pools[pool]
+        budget.take(nodes, user)
+        return placement
+
+    def _hold(self, version: ModelVersion) -> Output[str]:
+        """Where this region holds a version: where it was published, or a copy of its own, made once."""
+        if version.name not in self._held:
+            copy = K8sModelCopy(
+                f"{self.name}-{version.name}-version",
+                version,
+                namespace=self.namespace.name,
+                image=self._images.serving,
+                identity=self._identity(
+                    f"copy-{version.name}",
+                    Grant(version.uri, Access.READ),
+                    Grant(self.tiers.hot, Access.WRITE),
+                ),
+                hot=self.tiers.hot,
+                opts=self._child(),
+            )
+            self._held[version.name] = copy.uri
+        return self._held[version.name]
+
+    def _identity(self, account: str, *grants: Grant) -> K8sIdentity:
+        return K8sIdentity(
+            f"{self.name}-{account}-identity", account, self.namespace.name, self.host, grants, self._child()
+        )
+
+    def _child(self, depends_on: Output[list[pulumi.Resource]] | None = None) -> ResourceOptions:
+        return ResourceOptions(parent=self, depends_on=depends_on)
+
+
+def _standing(service: Service) -> Output[list[pulumi.Resource]]:
+    """Depends on what the service's address depends on: its replicas, whichever region they are in."""
+    return service.address.apply(lambda _: list[pulumi.Resource]())

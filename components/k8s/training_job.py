@@ -1,0 +1,135 @@
+"""A training run on a cluster: one indexed Job whose workers meet by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+from pulumi import Input, Output, ResourceOptions
+
+from components.contracts import Placement, TrainingRun
+from components.k8s import pods
+from components.k8s.identity import K8sIdentity
+from components.naming import physical_name
+from components.settings.items import TrainingSettings
+
+COMPONENT = "training"
+RENDEZVOUS_PORT = 29400
+RESTARTS = 3
+"""How often torchrun starts its workers anew after one has failed."""
+GRACE_SECONDS = 120
+BAD_SETTING = 2
+"""Exit code of the workload for a setting that cannot be used: trying again would not help."""
+NAME_LIMIT = 50
+"""Characters of a Job's name: pods are called NAME-INDEX and their host names hold 63."""
+NO_AWAIT = {"pulumi.com/skipAwait": "true"}
+"""`up` never waits for training."""
+
+
+def digest_of(run: TrainingSettings, image: str) -> str:
+    """SHA-256 of what the export depends on. The image is pinned, so it stands for the workload's version."""
+    content = {"workers": run.workers, "steps": run.steps, "seed": run.seed, "image": image}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class K8sTrainingJob(pulumi.ComponentResource):
+    """`workers` pods, a node each, every one of which runs `torchrun` with a process per accelerator."""
+
+    def __init__(
+        self,
+        name: str,
+        run: TrainingSettings,
+        *,
+        namespace: Input[str],
+        image: str,
+        placement: Placement,
+        identity: K8sIdentity,
+        warm: Output[str],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:K8sTrainingJob", name, {}, opts)
+        digest = digest_of(run, image)
+        job = physical_name("train", run.name, digest[:12], limit=NAME_LIMIT)
+        chosen = pods.selector(COMPONENT, job)
+        uri = Output.concat(warm, f"/training/{run.name}/{digest[:12]}")
+        child = ResourceOptions(parent=self)
+        self.service = k8s.core.v1.Service(
+            f"{name}-service",
+            metadata={"name": job, "namespace": namespace, "annotations": NO_AWAIT},
+            # Workers look each other up before they are ready.
+            spec=pods.plain({"clusterIP": "None", "publishNotReadyAddresses": True, "selector": chosen}),
+            opts=child,
+        )
+        self.policy = k8s.networking.v1.NetworkPolicy(
+            f"{name}-policy",
+            metadata={"name": job, "namespace": namespace},
+            spec=pods.policy(
+                chosen,
+                ingress=[{"from": [{"podSelector": {"matchLabels": chosen}}]}],
+                egress=[{"to": [{"podSelector": {"matchLabels": chosen}}]}, *pods.reach(identity.egress)],
+            ),
+            opts=child,
+        )
+        torchrun = [
+            *("python", "-m", "torch.distributed.run"),
+            *("--nnodes", str(run.workers)),
+            *("--nproc-per-node", str(max(1, placement.accelerators))),
+            *("--rdzv-backend", "c10d"),
+            *("--rdzv-id", digest[:12]),
+            *("--rdzv-endpoint", f"{job}-0.{job}:{RENDEZVOUS_PORT}"),
+            *("--max-restarts", str(RESTARTS)),
+            *("-m", "workloads.training.train"),
+            *("--output", uri),
+            *("--steps", str(run.steps)),
+            *("--seed", str(run.seed)),
+        ]
+        main = pods.container(COMPONENT, image, torchrun, pods.whole_node(placement, cpu="1", memory="4Gi"))
+        template = pods.pod(
+            main,
+            identity.name,
+            restartPolicy="Never",
+            subdomain=job,
+            terminationGracePeriodSeconds=GRACE_SECONDS,
+            **pods.placed(placement),
+        )
+        self.job = k8s.batch.v1.Job(
+            f"{name}-job",
+            metadata={"name": job, "namespace": namespace, "labels": chosen, "annotations": NO_AWAIT},
+            spec=_spec(run.workers, {"metadata": {"labels": pods.labels(COMPONENT, job)}, "spec": template}),
+            # A Job cannot be changed, and its name holds the digest of what it does.
+            opts=ResourceOptions(
+                parent=self, depends_on=[self.service, self.policy], replace_on_changes=["spec"]
+            ),
+        )
+        declared: Mapping[str, object] = {"steps": run.steps, "seed": run.seed, "workers": run.workers}
+        self.run = TrainingRun(
+            run.name,
+            self.job.urn.apply(lambda _: uri),
+            Output.from_input(digest),
+            Output.from_input(declared),
+        )
+        self.register_outputs({"uri": uri, "digest": digest})
+
+
+def _spec(workers: int, template: pods.Json) -> pods.Json:
+    return {
+        "completionMode": "Indexed",
+        "completions": workers,
+        "parallelism": workers,
+        "backoffLimit": RESTARTS * workers,
+        # A node that is taken away is not the run's failure; a bad setting is, whatever it runs on.
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": COMPONENT, "operator": "In", "values": [BAD_SETTING]},
+                },
+            ]
+        },
+        "template": template,
+    }
