@@ -10,8 +10,7 @@ from pydantic import Field, StringConstraints
 
 from components.catalog.accelerators import accelerators_on, machine
 from components.gcp.dials import SMALLEST_DIAL
-from components.gcp.nodes import SYSTEM_NODES_PER_ZONE
-from components.gcp.ranges import HOLDS, PREFIXES, longest_prefix
+from components.gcp.ranges import HOLDS, PREFIXES, SYSTEM_NODES_PER_ZONE, longest_prefix
 from components.gcp.slices import hosts_of
 from components.k8s.settings import ClusterTarget, cluster_rules
 from components.settings.base import Frozen, Name
@@ -111,7 +110,9 @@ def _zones(path: str, region: str, network: GcpNetwork) -> Iterable[Mistake]:
         place = f"{path}.accelerator_zones.{accelerator}"
         if accelerator not in accelerators_on("gcp"):
             known = ", ".join(accelerators_on("gcp"))
-            yield Mistake(place, list(zones), "the catalog has no such accelerator", f"Choose one of: {known}")
+            yield Mistake(
+                place, list(zones), "the catalog has no such accelerator", f"Choose one of: {known}"
+            )
         for zone in dict.fromkeys(zones):
             if zone not in network.zones:
                 yield Mistake(

@@ -1,0 +1,104 @@
+"""Identities of pods: a Kubernetes service account is itself a principal of IAM, and is granted folders of buckets.
+
+No Google service account stands in between, and nothing is annotated. Source: Google's page "Workload Identity
+Federation for GKE", read 2026-11-24.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TypedDict
+
+import pulumi
+import pulumi_gcp as gcp
+from pulumi import Output, ResourceOptions
+
+from components.contracts import Access, Egress, Grant, TierAccess
+from components.gcp.network import PRIVATE_RANGE
+
+ROLES = {Access.READ: "roles/storage.objectViewer", Access.WRITE: "roles/storage.objectUser"}
+"""Read and list; the same, create, replace and delete (to replace is to delete). Source: Google's page "IAM roles for
+Cloud Storage", read 2026-11-24."""
+METADATA_SERVER = "169.254.169.254/32"
+METADATA_PORTS = (80, 8080)
+"""Where pods get credentials on Dataplane V2. Source: Google's page on Workload Identity Federation for GKE, network
+policies, read 2026-11-24."""
+HTTPS = 443
+EGRESS = (
+    *(Egress(METADATA_SERVER, port) for port in METADATA_PORTS),
+    Egress(PRIVATE_RANGE, HTTPS),
+)
+
+
+def principal(project: str, project_number: int, namespace: str, account: str) -> str:
+    """IAM member of a service account. Clusters of one project share it: environments want projects of their own."""
+    pool = f"projects/{project_number}/locations/global/workloadIdentityPools/{project}.svc.id.goog"
+    return f"principal://iam.googleapis.com/{pool}/subject/ns/{namespace}/sa/{account}"
+
+
+def bucket_of(uri: str) -> str:
+    """Bucket of a gs:// URI."""
+    return uri.removeprefix("gs://").partition("/")[0]
+
+
+def condition(uri: str) -> str:
+    """IAM condition that holds for the objects of a folder, and for listing it, and for nothing beside it.
+
+    Listing is asked of the bucket, so it is told by its prefix. Source: Google's page "Resource attributes and Cloud
+    Storage" of IAM conditions, read 2026-11-24.
+    """
+    bucket = bucket_of(uri)
+    folder = uri.removeprefix("gs://").partition("/")[2].strip("/")
+    prefix = f"{folder}/" if folder else ""
+    objects = json.dumps(f"projects/_/buckets/{bucket}/objects/{prefix}")
+    return (
+        f"resource.name.startsWith({objects}) || "
+        f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith({json.dumps(prefix)})'
+    )
+
+
+class GcpAccessArgs(TypedDict):
+    """Args of `GcpAccess`."""
+
+    project: str
+    """Id of the project."""
+    project_number: int
+    """Its number."""
+    namespace: str
+    """Namespace of the service account."""
+    account: str
+    """Its name."""
+
+
+class GcpAccess(pulumi.ComponentResource):
+    """What one service account may do, and nothing else. A grant's condition is entitled by the component's name: two
+    regions that grant the same keep a binding each."""
+
+    def __init__(
+        self,
+        name: str,
+        args: GcpAccessArgs,
+        grants: Sequence[Grant],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("skerry:index:GcpAccess", name, {}, opts)
+        member = principal(args["project"], args["project_number"], args["namespace"], args["account"])
+        self.grants = [
+            gcp.storage.BucketIAMMember(
+                f"{name}-{index}",
+                bucket=grant.uri.apply(bucket_of),
+                role=ROLES[grant.access],
+                member=member,
+                condition={
+                    "title": f"{name}-{index}",
+                    "description": "One folder",
+                    "expression": grant.uri.apply(condition),
+                },
+                opts=ResourceOptions(parent=self),
+            )
+            for index, grant in enumerate(grants)
+        ]
+        granted = Output.all(*(grant.id for grant in self.grants)).apply(lambda _: args["account"])
+        self.access = TierAccess(granted, EGRESS)
+        self.register_outputs({"granted": granted})

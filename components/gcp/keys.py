@@ -1,0 +1,61 @@
+"""Keys of a region: one for each kind of data, used by the one agent that encrypts it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import pulumi
+import pulumi_gcp as gcp
+from pulumi import Output, ResourceOptions
+
+from components.gcp.agents import agent
+
+ENCRYPTS = {"secrets": "container", "disks": "compute", "buckets": "storage"}
+"""Key -> the service whose agent may use it, and nobody else: what GKE keeps in etcd, boot disks, the tiers."""
+ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+ROTATION = f"{90 * 24 * 3600}s"
+"""A new version every 90 days, which Google's page on key rotation recommends; older versions go on decrypting."""
+
+
+class GcpKeysArgs(TypedDict):
+    """Args of `GcpKeys`."""
+
+    region: str
+    """Where the key ring lies: data and key stay in one region."""
+    project_number: int
+    """Of the project whose agents use the keys."""
+
+
+class GcpKeys(pulumi.ComponentResource):
+    """A key ring with a key for each row of the table. Google never deletes a key ring or the name of a key, only the
+    versions: both are autonamed, so that a region can be made again."""
+
+    def __init__(self, name: str, args: GcpKeysArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("skerry:index:GcpKeys", name, {}, opts)
+        mine = ResourceOptions(parent=self)
+        self.ring = gcp.kms.KeyRing(name, location=args["region"], opts=mine)
+        self.keys = {
+            use: gcp.kms.CryptoKey(
+                f"{name}-{use}",
+                key_ring=self.ring.id,
+                purpose="ENCRYPT_DECRYPT",
+                rotation_period=ROTATION,
+                opts=mine,
+            )
+            for use in ENCRYPTS
+        }
+        self.grants = {
+            use: gcp.kms.CryptoKeyIAMMember(
+                f"{name}-{use}",
+                crypto_key_id=self.keys[use].id,
+                role=ROLE,
+                member=agent(service, args["project_number"]),
+                opts=mine,
+            )
+            for use, service in ENCRYPTS.items()
+        }
+        self.register_outputs({use: self.usable(use) for use in ENCRYPTS})
+
+    def usable(self, use: str) -> Output[str]:
+        """A key's id, known when its agent may use it."""
+        return Output.all(self.keys[use].id, self.grants[use].id).apply(lambda ids: ids[0])

@@ -1,0 +1,65 @@
+"""Target `gcp`: regions on GKE, and the global external Application Load Balancer over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.contracts import GlobalEndpoint, Region, RegionTraffic
+from components.gcp.host import GcpClusterHost
+from components.gcp.load_balancer import GcpGlobalLoadBalancer
+from components.gcp.providers import google_provider
+from components.gcp.settings import GcpTarget
+from components.k8s.region import K8sRegion
+from components.naming import labels_of
+from components.settings.items import RegionSettings
+from components.settings.model import StackSettings
+
+
+class GcpPlatform:
+    """A provider per region and one for the global layer: nothing is made for a region that another stack holds."""
+
+    def __init__(self, settings: StackSettings, target: GcpTarget) -> None:
+        self.settings = settings
+        self.target = target
+        self.labels = labels_of(settings, pulumi.get_stack())
+
+    def region(self, region: RegionSettings) -> Region:
+        provider = google_provider(f"{region.name}-google", self.target.project, self.labels, region.name)
+        host = GcpClusterHost(
+            region.name,
+            {
+                "project": self.target.project,
+                "project_number": self.target.project_number,
+                "environment": self.settings.environment,
+                "network": self.target.networks[region.name],
+            },
+            ResourceOptions(providers=[provider]),
+        )
+        return K8sRegion(
+            region.name,
+            {
+                "host": host,
+                "images": self.target.images,
+                "endpoint": self.settings.endpoint,
+                "labels": self.labels,
+            },
+            ResourceOptions(providers=[host.provider]),
+        )
+
+    def load_balancer(self, traffic: Mapping[str, RegionTraffic]) -> GlobalEndpoint:
+        provider = google_provider("global-google", self.target.project, self.labels)
+        balancer = GcpGlobalLoadBalancer(
+            "global",
+            {
+                "domain": self.target.domain or "",
+                "handles": {name: region.endpoint.handle for name, region in traffic.items()},
+                "rate": self.target.requests_per_gateway,
+            },
+            {name: (region.dial, region.drained) for name, region in traffic.items()},
+            self.settings.endpoint,
+            ResourceOptions(providers=[provider]),
+        )
+        return GlobalEndpoint(balancer.url)
