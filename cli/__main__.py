@@ -83,7 +83,7 @@ def env(stack: Stack = "local") -> None:
 
 @app.command()
 def rehearse(
-    names: Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Cloud stacks.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="STACK", help="Names of cloud stacks.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every stack of a cloud in stacks/.")] = False,
     project: Annotated[Path, typer.Option(help="Folder with Pulumi.yaml, the program and stacks/.")] = ROOT,
 ) -> None:

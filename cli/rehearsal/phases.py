@@ -1,0 +1,116 @@
+"""The phases of a rehearsal, and what each of them took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from cli.engine import EngineError
+from cli.rehearsal.plan import StackFile
+from cli.rehearsal.stage import Done, Stage
+from tools.progress import say
+
+UP = {
+    "preview": ("preview",),
+    "up": ("up", "--yes", "--skip-preview"),
+    "second preview": ("preview", "--expect-no-changes"),
+}
+DOWN = {"destroy": ("destroy", "--yes", "--skip-preview")}
+PHASES = (*UP, *DOWN)
+CHANGED = (
+    "It declares something else than a moment ago: a random number, a time, or an order that is not fixed."
+)
+EMPTY = "empty-program"
+BUILT_IN = ("pulumi:providers:pulumi", "pulumi:pulumi:Stack", "pulumi:pulumi:StackReference")
+"""Types that the engine answers for by itself."""
+
+
+@dataclass
+class Rehearsed:
+    """A stack that was rehearsed."""
+
+    stack: str
+    types: Counter[str] = field(default_factory=Counter[str])
+    """Resources that a stand-in answered for, the providers among them."""
+    runs: dict[str, Done] = field(default_factory=dict[str, Done])
+    """By phase."""
+
+    @property
+    def peak_mb(self) -> float:
+        return max(run.peak_mb for run in self.runs.values())
+
+
+@dataclass(frozen=True)
+class Program:
+    """A stack with its program, on a stage."""
+
+    stage: Stage
+    folder: Path
+    stack: str
+    config: Path
+
+    def play(self, told: Rehearsed, phases: dict[str, tuple[str, ...]]) -> None:
+        """Runs phases one after the other; raises `EngineError` at the first that fails."""
+        for phase, arguments in phases.items():
+            say(f"{self.stack}: {phase}")
+            done = self.stage.run(
+                self.folder, *arguments, "--stack", self.stack, "--config-file", str(self.config)
+            )
+            if done.status != 0:
+                reason = f" {CHANGED}" if "--expect-no-changes" in arguments else ""
+                raise EngineError(
+                    f"{self.stack}: {phase} failed.{reason} The engine says:\n{done.text.strip()}"
+                )
+            told.runs[phase] = done
+
+    def count(self, told: Rehearsed) -> None:
+        """Counts what is up."""
+        state = self.stage.read(self.folder, "stack", "export", "--stack", self.stack)
+        resources = state["deployment"].get("resources") or []
+        told.types.update(
+            entry["type"] for entry in resources if entry.get("custom") and entry["type"] not in BUILT_IN
+        )
+
+
+def rehearse(stage: Stage, project: Path, files: Sequence[StackFile]) -> list[Rehearsed]:
+    """An empty program first, then every stack up in the order given, then all of them down in reverse."""
+    nothing = _empty_project(stage, project)
+    empty = _program(stage, nothing, EMPTY, "{}", nothing)
+    told = Rehearsed(EMPTY)
+    empty.play(told, {**UP, **DOWN})
+    programs = [_program(stage, nothing, file.name, file.copy(), project) for file in files]
+    stacks = [Rehearsed(file.name) for file in files]
+    for program, result in zip(programs, stacks, strict=True):
+        program.play(result, UP)
+        program.count(result)
+    for program, result in reversed(list(zip(programs, stacks, strict=True))):
+        program.play(result, DOWN)
+    return [told, *stacks]
+
+
+def _empty_project(stage: Stage, project: Path) -> Path:
+    """A project of the same name and runtime whose program declares nothing. Stacks are made in it, since the engine
+    writes into the project in which it makes one."""
+    content = yaml.safe_load((project / "Pulumi.yaml").read_text())
+    runtime = content["runtime"]
+    if isinstance(runtime, dict) and (virtualenv := (runtime.get("options") or {}).get("virtualenv")):
+        runtime["options"]["virtualenv"] = str((project / virtualenv).resolve())
+    folder = stage.folder / "empty"
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text(yaml.safe_dump({"name": content["name"], "runtime": runtime}))
+    (folder / "__main__.py").write_text("")
+    return folder
+
+
+def _program(stage: Stage, nothing: Path, stack: str, config: str, folder: Path) -> Program:
+    """Makes a stack in the throw-away backend."""
+    path = stage.folder / f"{stack}.yaml"
+    path.write_text(config)
+    made = stage.run(nothing, "stack", "init", stack, "--no-select")
+    if made.status != 0:
+        raise EngineError(f"{stack}: the engine could not make the stack:\n{made.text.strip()}")
+    return Program(stage, folder, stack, path)

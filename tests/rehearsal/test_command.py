@@ -1,0 +1,164 @@
+"""`./skerry rehearse` as a user runs it: what it prints, what it leaves, and how it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.rehearsal.caller import CREDENTIALS, PROJECT, Caller, faulty, make_caller, make_project
+
+NOTHING_LEFT: tuple[list[str], dict[int, str]] = ([], {})
+PATIENCE_S = 60
+"""Longer than anything takes; nobody waits for it unless a process stays."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A rehearsal that went well, with the user's and the project's files before and after it."""
+
+    done: subprocess.CompletedProcess[str]
+    left: tuple[list[str], dict[int, str]]
+    before: tuple[dict[str, bytes], dict[str, bytes]]
+    after: tuple[dict[str, bytes], dict[str, bytes]]
+
+
+def files(project: Path) -> dict[str, bytes]:
+    found = [path for path in project.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """The stack whose file names a key service of a cloud and holds a secret."""
+    caller = make_caller(tmp_path_factory.mktemp("seen") / "caller")
+    before = (caller.own_files(), files(PROJECT))
+    done = caller.rehearse(PROJECT, "small-gcp")
+    assert done.returncode == 0, done.stderr
+    return Seen(done, caller.left(), before, (caller.own_files(), files(PROJECT)))
+
+
+def test_the_summary_is_a_plain_table_with_an_empty_program_beside_the_stack(seen: Seen) -> None:
+    heading, empty, stack = seen.done.stdout.splitlines()[:3]
+    assert heading.split("  ")[0] == "stack" and heading.endswith("peak MB")
+    assert empty.split()[:2] == ["empty-program", "0"] and stack.split()[:2] == ["small-gcp", "9"]
+    assert len(stack.split()) == len(empty.split()) == 7, "resources, four phases, memory"
+    assert seen.done.stdout.isascii() and "\x1b" not in seen.done.stdout
+
+
+def test_the_summary_says_that_nothing_was_checked_and_lists_every_type_as_unchecked(seen: Seen) -> None:
+    assert "CHECKED NOTHING YET: 0 of 9 resources" in seen.done.stdout
+    assert "no input was compared" in seen.done.stdout
+    denominator = [line.split() for line in seen.done.stdout.split("type ")[1].splitlines()[1:]]
+    assert sum(int(count) for _, count, _ in denominator) == 9
+    assert ["gcp:container/cluster:Cluster", "1", "0"] in denominator
+    assert {checked for _, _, checked in denominator} == {"0"}
+
+
+def test_a_rehearsal_leaves_no_file_and_no_process(seen: Seen) -> None:
+    assert seen.left == NOTHING_LEFT
+
+
+def test_the_users_login_and_the_project_stay_as_they_are(seen: Seen) -> None:
+    assert seen.after == seen.before
+    assert "secretsprovider" in seen.after[1]["stacks/Pulumi.small-gcp.yaml"].decode()
+
+
+def test_a_program_that_declares_something_else_each_time_fails_the_second_preview_by_the_resources_name(
+    caller: Caller, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path / "project", restless=faulty("another each time"))
+    done = caller.rehearse(project, "restless")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "skerry: restless: second preview failed." in done.stderr
+    assert "aws:s3:Bucket restless update" in done.stderr and "no changes were expected" in done.stderr
+    assert caller.left() == NOTHING_LEFT
+
+
+def test_a_program_that_crashes_fails_with_its_own_error_and_leaves_nothing(
+    caller: Caller, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path / "project", broken=faulty("crash"))
+    done = caller.rehearse(project, "broken")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "skerry: broken: preview failed." in done.stderr
+    assert "KeyError: 'a bug of the program'" in done.stderr and "__main__.py" in done.stderr
+    assert caller.left() == NOTHING_LEFT
+
+
+def test_a_program_sees_that_it_is_rehearsed_and_no_credential_of_the_user(
+    caller: Caller, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path / "project", nosy=faulty("environment"))
+    done = caller.rehearse(project, "nosy")
+    _, _, told = done.stderr.partition("it sees ")
+    visible = set(told.split("'")[0].split())
+    assert "SKERRY_REHEARSAL=1" in visible
+    names = {entry.partition("=")[0] for entry in visible}
+    assert {name for name in names if f"{name}=mine" in visible} == set()
+    assert CREDENTIALS.keys() & names == {"PULUMI_CONFIG_PASSPHRASE"}, "a throw-away one"
+    assert not any(str(caller.home) in entry for entry in visible)
+
+
+def test_an_invoke_that_no_stand_in_knows_is_named_with_the_table_that_lacks_it(
+    caller: Caller, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path / "project", curious=faulty("question"))
+    done = caller.rehearse(project, "curious")
+    assert done.returncode == 1
+    assert "invoke 'aws:ec2/getAmi:getAmi' is not in the stand-in's table" in done.stderr
+    assert "tools/rehearsal/aws.py" in done.stderr
+
+
+@contextmanager
+def hanging(caller: Caller, folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """A rehearsal in the middle of `up`, and every process below it."""
+    mark = folder / "mark"
+    project = make_project(folder / "project", slow=faulty("hang", mark=str(mark)))
+    with caller.begin(project, "slow") as process:
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while not mark.exists():
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            below = psutil.Process(process.pid).children(recursive=True)
+            words = " ".join(" ".join(child.cmdline()) for child in below)
+            assert "tools.rehearsal" in words and "pulumi up" in words and "language" in words
+            yield process, below
+        finally:
+            process.kill()
+
+
+def alive(below: list[psutil.Process]) -> list[psutil.Process]:
+    return [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_middle_of_up_leaves_no_process_and_no_file(
+    caller: Caller, tmp_path: Path, number: signal.Signals
+) -> None:
+    with hanging(caller, tmp_path) as (process, below):
+        os.killpg(process.pid, number)  # as a terminal does
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 128 + number
+        assert alive(below) == []
+    assert caller.left() == NOTHING_LEFT
+
+
+def test_stand_ins_engine_and_program_end_with_a_command_that_is_killed(
+    caller: Caller, tmp_path: Path
+) -> None:
+    with hanging(caller, tmp_path) as (process, below):
+        process.kill()
+        deadline = time.monotonic() + PATIENCE_S
+        while alive(below):
+            assert time.monotonic() < deadline, f"still there: {alive(below)}"
+            time.sleep(0.05)

@@ -1,0 +1,103 @@
+"""Three stacks of a small project on the real engine, one of which reads the two others."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+
+import pytest
+
+from cli.rehearsal.phases import EMPTY, PHASES, Rehearsed, rehearse
+from cli.rehearsal.plan import plan
+from cli.rehearsal.stage import stage
+from tests.rehearsal.caller import PROJECT
+
+REGIONAL = ("small-aws", "small-gcp")
+COMPUTED = {
+    "small-aws": {"vpc", "security_group", "issuer", "scaled", "endpoint"},
+    "small-gcp": {"email", "endpoint"},
+    "small-global": {"address"},
+}
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[list[Rehearsed], list[str]]:
+    """The results, and the lines of progress."""
+    progress = io.StringIO()
+    with stage() as made, redirect_stderr(progress):
+        results = rehearse(made, PROJECT, plan(PROJECT, ["small-global"]))
+    return results, progress.getvalue().splitlines()
+
+
+@pytest.fixture(scope="module")
+def results(told: tuple[list[Rehearsed], list[str]]) -> dict[str, Rehearsed]:
+    return {result.stack: result for result in told[0]}
+
+
+def outputs(text: str) -> Iterator[tuple[str, str]]:
+    """Names of outputs, and whether the program found them known or unknown."""
+    for line in text.splitlines():
+        _, _, note = line.partition("info: ")
+        if note.endswith("known"):
+            name, _, state = note.partition(" is ")
+            yield name, state
+
+
+def test_the_stacks_that_another_reads_are_up_before_it_and_go_after_it(
+    told: tuple[list[Rehearsed], list[str]],
+) -> None:
+    order = [line for line in told[1] if not line.startswith(EMPTY)]
+    assert order == [
+        *(f"{stack}: {phase}" for stack in (*REGIONAL, "small-global") for phase in PHASES[:3]),
+        *(f"{stack}: destroy" for stack in ("small-global", *reversed(REGIONAL))),
+    ]
+
+
+@pytest.mark.parametrize("stack", COMPUTED)
+def test_what_a_cloud_computes_is_unknown_in_the_first_preview_only(
+    results: dict[str, Rehearsed], stack: str
+) -> None:
+    states = {phase: dict(outputs(results[stack].runs[phase].text)) for phase in PHASES[:3]}
+    unknown = {name for name, state in states["preview"].items() if state == "unknown"}
+    assert unknown == COMPUTED[stack]
+    assert set(states["up"].values()) == set(states["second preview"].values()) == {"known"}
+
+
+def test_what_the_stack_file_says_is_known_in_the_first_preview(results: dict[str, Rehearsed]) -> None:
+    assert ("cidr", "known") in outputs(results["small-aws"].runs["preview"].text)
+
+
+def test_a_stack_reads_what_the_others_have_exported(results: dict[str, Rehearsed]) -> None:
+    preview = results["small-global"].runs["preview"].text
+    assert (
+        'eu-west-1  : "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/app/front-' in preview
+    )
+    assert '80: "answers"' in preview, "the endpoint groups of a Service with the annotation"
+
+
+def test_every_resource_that_a_stand_in_answered_for_is_counted_by_type(
+    results: dict[str, Rehearsed],
+) -> None:
+    types = results["small-aws"].types
+    assert types["aws:ec2/subnet:Subnet"] == 2 and types["pulumi:providers:aws"] == 1
+    assert types.total() == 12
+    assert results["small-global"].types.total() == 5, "a StackReference is the engine's own"
+    assert results[EMPTY].types.total() == 0
+
+
+def test_every_phase_of_every_stack_has_its_seconds_and_memory(results: dict[str, Rehearsed]) -> None:
+    for result in results.values():
+        assert tuple(result.runs) == PHASES
+        assert all(run.seconds > 0 for run in result.runs.values())
+        assert result.peak_mb > 50, "the engine and the language host alone take more"
+
+
+def test_a_second_preview_without_changes_says_so(results: dict[str, Rehearsed]) -> None:
+    for stack in COMPUTED:
+        text = results[stack].runs["second preview"].text
+        assert "unchanged" in text and "to create" not in text and "to update" not in text
+
+
+def test_no_provider_is_taken_for_another_version_than_the_sdks(results: dict[str, Rehearsed]) -> None:
+    assert not any("warning" in run.text for result in results.values() for run in result.runs.values())

@@ -1,0 +1,44 @@
+"""Every stack file of a cloud, from preview to destroy on the real engine."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cli.engine import ROOT
+from cli.rehearsal.phases import PHASES, Rehearsed, rehearse
+from cli.rehearsal.plan import cloud_stacks, plan
+from cli.rehearsal.stage import stage
+
+STACKS = cloud_stacks(ROOT)
+GUIDE = ROOT / "docs" / "how-to" / "rehearse.md"
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Rehearsed]:
+    with stage() as made:
+        return {result.stack: result for result in rehearse(made, ROOT, plan(ROOT, STACKS))}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_passes_every_phase_without_a_warning(results: dict[str, Rehearsed], stack: str) -> None:
+    assert tuple(results[stack].runs) == PHASES
+    assert [phase for phase, run in results[stack].runs.items() if "warning:" in run.text] == []
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_is_planned_before_anything_is_known_and_made_as_planned(
+    results: dict[str, Rehearsed], stack: str
+) -> None:
+    planned, made, again, gone = (results[stack].runs[phase].text for phase in PHASES)
+    count = re.search(r"\+ (\d+) to create\n", planned)
+    assert count and f"+ {count[1]} created\n" in made
+    assert f"  {count[1]} unchanged\n" in again and f"- {count[1]} deleted\n" in gone
+    assert results[stack].types.total() > 1, "more than a provider"
+
+
+def test_the_guide_rehearses_stacks_that_exist() -> None:
+    commands = re.findall(r"^\./skerry rehearse (.+)$", GUIDE.read_text(), re.MULTILINE)
+    named = [name for command in commands for name in command.split() if not name.startswith("--")]
+    assert named and plan(ROOT, named)
