@@ -48,11 +48,11 @@ def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:
             f"Choose a port of at most {target.port - (highest - LAST_PORT)}",
         )
     layers = parts.layers()
-    if layers is not None and Layer.PLATFORM.value not in layers:
+    if layers == {Layer.GLOBAL.value}:
         yield Mistake(
             "layers",
             sorted(layers),
-            "target local has no other stack to build on, so it always holds the layer platform",
+            "target local has no other stacks to read regions from: its ports and folders are one set",
             "Add platform, or leave `layers` out",
         )
     if len(parts.names("services")) > MOST_SERVICES:

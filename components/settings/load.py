@@ -87,6 +87,9 @@ def _in_words(detail: ErrorDetails) -> Mistake:
         where.pop()  # pydantic's mark for the key of a mapping; a key may also be called so
     context = detail.get("ctx", {})
     path, value = _path(where), detail["input"]
+    if kind.startswith("union_tag"):  # the target is none, or has no name
+        path, value = f"{path}.name", _mapping(value).get("name")
+        kind = "missing" if value is None else kind
     if kind == "extra_forbidden":
         known = _known_keys(where[:-1], tag)
         near = difflib.get_close_matches(str(where[-1]), known, n=1)

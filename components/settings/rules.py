@@ -116,11 +116,11 @@ def regions_are_made_here_or_read(parts: Parts) -> Iterable[Mistake]:
                 "this stack holds the layer platform, so it makes its regions itself",
                 "Remove it, or leave platform and apps to the other stack (`layers: [global]`)",
             )
-        if not made_here and region.stack is None:
+        if layers == {Layer.GLOBAL.value} and region.stack is None:
             yield Mistake(
                 f"regions[{index}].stack",
                 None,
-                "this stack does not hold the layer platform, so it reads its regions from other stacks",
+                "this stack holds the layer global alone, so it reads its regions from other stacks",
                 "Name the stack that holds the region, or add platform to layers",
             )
 

@@ -19,7 +19,7 @@ def assembled(case: Case, **changes: Any) -> Recording:
         settings = case.settings(**changes)
         target = assembly.target_of(settings)
         regions = assembly.build_regions(target, settings)
-        return assembly.outputs(regions, assembly.build_global_load_balancer(target, regions))
+        return assembly.outputs(regions, assembly.build_global_load_balancer(target, regions, settings))
 
     return record(program, case.answers)
 

@@ -10,41 +10,47 @@ import pytest
 from tests.contract.programs import assembled, regions_of
 from tests.contract.targets import Case
 
-TRAFFIC = [{"dial": dial, "drained": drained} for dial in (0, 0.5, 1) for drained in (False, True)]
-LEGAL = [pair for pair in itertools.product(TRAFFIC, TRAFFIC) if not all(one["drained"] for one in pair)]
+TRAFFIC = list(itertools.product(range(3), (False, True)))
+"""Which of a target's dials, and whether the region is drained."""
+LEGAL = [pair for pair in itertools.product(TRAFFIC, TRAFFIC) if not all(drained for _, drained in pair)]
 
 
-def with_traffic(east: dict[str, Any], west: dict[str, Any]) -> dict[str, Any]:
-    return {"regions": [{"name": "east", **east}, {"name": "west", **west}]}
+def with_traffic(case: Case, *traffic: tuple[int, bool]) -> dict[str, Any]:
+    regions = zip(case.regions, traffic, strict=False)
+    return {
+        "regions": [
+            {"name": name, "dial": case.dials[dial], "drained": drained} for name, (dial, drained) in regions
+        ]
+    }
 
 
-def split(case: Case, east: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split(case: Case, first: tuple[int, bool]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inputs of what the regions hold, and of what the global load balancer adds to them."""
-    changes = with_traffic(east, {})
+    changes = with_traffic(case, first, (2, False))
     regional = regions_of(case, lambda regions, _: None, **changes).inputs()
     whole = assembled(case, **changes).inputs()
     return regional, {urn: inputs for urn, inputs in whole.items() if urn not in regional}
 
 
-@pytest.mark.parametrize(("east", "west"), LEGAL, ids=str)
+@pytest.mark.parametrize(("first", "second"), LEGAL, ids=str)
 def test_there_is_one_global_url_for_every_legal_traffic(
-    case: Case, east: dict[str, Any], west: dict[str, Any]
+    case: Case, first: tuple[int, bool], second: tuple[int, bool]
 ) -> None:
-    url = assembled(case, **with_traffic(east, west)).returned["endpoint"]
+    url = assembled(case, **with_traffic(case, first, second)).returned["endpoint"]
     assert url.startswith(("http://", "https://"))
 
 
-@pytest.mark.parametrize("east", [{"dial": 0.25}, {"dial": 0}, {"drained": True}], ids=str)
+@pytest.mark.parametrize("first", [(1, False), (0, False), (2, True)], ids=str)
 def test_dial_and_drain_reach_the_global_load_balancer_and_no_region(
-    case: Case, east: dict[str, Any]
+    case: Case, first: tuple[int, bool]
 ) -> None:
-    before, after = split(case, {}), split(case, east)
+    before, after = split(case, (2, False)), split(case, first)
     assert before[0] == after[0]
     assert before[1] != after[1]
 
 
-def test_dial_0_is_not_a_drain(case: Case) -> None:
-    assert split(case, {"dial": 0})[1] != split(case, {"drained": True})[1]
+def test_the_smallest_dial_is_not_a_drain(case: Case) -> None:
+    assert split(case, (0, False))[1] != split(case, (0, True))[1]
 
 
 def test_the_global_url_is_none_of_the_regions(case: Case) -> None:
@@ -59,11 +65,11 @@ def test_the_same_settings_register_the_same_resources_with_the_same_inputs(case
 
 
 def test_the_order_of_regions_changes_no_name(case: Case) -> None:
-    east, west = {"name": "east"}, {"name": "west"}
+    first, second = ({"name": name} for name in case.regions[:2])
     # A model that is not trained here is published in the first region, so it is left out.
-    apps = {"models": [{"name": "coder", "source": "training://coder"}], "services": []}
-    forth = assembled(case, regions=[east, west], **apps).resources
-    back = assembled(case, regions=[west, east], **apps).resources
+    apps = {"models": case.models("coder"), "services": []}
+    forth = assembled(case, regions=[first, second], **apps).resources
+    back = assembled(case, regions=[second, first], **apps).resources
     assert set(forth) == set(back)
 
 
@@ -97,20 +103,26 @@ def test_no_resource_uses_a_default_provider(case: Case) -> None:
 def test_outputs_tell_endpoint_regions_models_training_and_quantization(case: Case) -> None:
     outputs = assembled(case).returned
     assert set(outputs) == {"endpoint", "regions", "models", "training", "quantization"}
-    assert set(outputs["regions"]) == {"east", "west"}
+    assert set(outputs["regions"]) == set(case.regions[:2])
     for region in outputs["regions"].values():
         assert set(region) == {"endpoint", "handle", "replicas"}
         assert region["replicas"] == {"coder": 2, "assistant": 1}
     assert set(outputs["models"]) == set(outputs["quantization"]) == {"coder", "assistant"}
     for model in outputs["models"].values():
         assert set(model) == {"version", "digest", "scheme"}
-    for sizes in outputs["quantization"].values():
-        assert sizes["bytes_before"] > sizes["bytes_after"] > 0
     assert set(outputs["training"]) == {"coder"}
 
 
-def test_a_stack_of_the_platform_layer_still_has_its_endpoints(case: Case) -> None:
-    nothing: dict[str, Any] = {"layers": ["platform"], "training": [], "models": [], "services": []}
-    outputs = assembled(case, **nothing).returned
+NO_APPS: dict[str, Any] = {"training": [], "models": [], "services": []}
+
+
+def test_a_stack_without_apps_still_has_its_endpoints(case: Case) -> None:
+    outputs = assembled(case, layers=["platform", "global"], **NO_APPS).returned
     assert outputs["models"] == outputs["training"] == {}
-    assert outputs["endpoint"] and set(outputs["regions"]) == {"east", "west"}
+    assert outputs["endpoint"] and set(outputs["regions"]) == set(case.regions[:2])
+
+
+def test_a_stack_without_the_global_layer_has_regions_and_no_global_endpoint(case: Case) -> None:
+    regions = [{"name": name} for name in case.regions[:2]]
+    outputs = assembled(case, layers=["platform"], regions=regions, **NO_APPS).returned
+    assert "endpoint" not in outputs and set(outputs["regions"]) == set(case.regions[:2])

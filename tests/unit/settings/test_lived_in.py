@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
@@ -40,8 +40,8 @@ def models_in(value: Any) -> Iterator[BaseModel]:
         yield value
         for name in type(value).model_fields:
             yield from models_in(getattr(value, name))
-    elif isinstance(value, tuple):
-        for item in value:
+    elif isinstance(value, tuple | Mapping):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from models_in(item)
 
 
@@ -76,12 +76,12 @@ GIVEN = {member for stack in STACKS for member in enums_given(stack)}
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name in FIELDS])
 def test_a_setting_is_set_somewhere_away_from_its_default(kind: type[BaseModel], name: str) -> None:
-    assert (kind, name) in SET, "set it in tests/fixtures/stacks/everything.yaml, or take it away"
+    assert (kind, name) in SET, "set it in tests/fixtures/stacks/everything*.yaml, or take it away"
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=str)
 def test_a_choice_is_chosen_somewhere(member: Enum) -> None:
-    assert member in GIVEN, "choose it in tests/fixtures/stacks/everything.yaml, or take it away"
+    assert member in GIVEN, "choose it in tests/fixtures/stacks/everything*.yaml, or take it away"
 
 
 def test_the_walk_finds_the_targets_own_settings_and_the_nested_ones() -> None:

@@ -133,7 +133,8 @@ def test_a_model_is_from_a_package_or_a_folder(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "s3://bucket/model",
+        "s3://bucket",
+        "az://bucket/model",
         "hf://owner/model",
         "training://",
         "training://Coder",
@@ -166,16 +167,70 @@ def test_one_region_stays_in_rotation() -> None:
 @pytest.mark.parametrize("key", ["training", "models", "services"])
 def test_what_belongs_to_apps_is_refused_in_a_stack_of_the_platform_layer(key: str) -> None:
     mistake = mistakes_of(spoiled(layers=["platform"]))[key]
-    assert "only the layer platform" in mistake.rule and "add apps" in mistake.remedy
+    assert "belongs to the layer apps" in mistake.rule and "add apps" in mistake.remedy
 
 
 def test_a_stack_of_the_platform_layer_may_hold_regions_and_pools() -> None:
     load_stack_settings(spoiled(layers=["platform"], training=[], models=[], services=None))
 
 
-def test_target_local_always_holds_the_platform() -> None:
-    mistake = only_mistake_of(spoiled(layers=["apps"]))
+def test_apps_stand_on_a_platform() -> None:
+    mistake = mistakes_of(spoiled(layers=["apps"], pools=[]))["layers"]
+    assert "which this stack does not hold" in mistake.rule and "Add platform" in mistake.remedy
+
+
+def test_pools_belong_to_the_platform() -> None:
+    mistake = mistakes_of(spoiled(layers=["global"], training=[], models=[], services=[]))["pools"]
+    assert "layer platform" in mistake.rule and "Move them" in mistake.remedy
+
+
+def test_target_local_reads_no_regions_of_other_stacks() -> None:
+    nothing: dict[str, Any] = {"pools": [], "training": [], "models": [], "services": []}
+    regions = [{"name": "east", "stack": "dev-east"}]
+    mistake = only_mistake_of(spoiled(layers=["global"], regions=regions, **nothing))
     assert mistake.path == "layers" and "target local" in mistake.rule and "Add platform" in mistake.remedy
+
+
+def test_a_stack_that_makes_its_regions_reads_none() -> None:
+    mistake = only_mistake_of(spoiled(regions=[{**EAST, "stack": "dev-east"}, WEST]))
+    assert mistake.path == "regions[0].stack" and "makes its regions itself" in mistake.rule
+    assert "[global]" in mistake.remedy
+
+
+@pytest.mark.parametrize(("key", "value"), [("dial", 0.5), ("drained", True)])
+def test_traffic_is_set_in_the_stack_that_balances_it(key: str, value: Any) -> None:
+    changed = [{**EAST, key: value}, WEST]
+    load_stack_settings(spoiled(regions=changed))
+    mistake = only_mistake_of(spoiled(layers=["platform", "apps"], regions=changed))
+    assert mistake.path == f"regions[0].{key}" and "layer global decides" in mistake.rule
+
+
+@pytest.mark.parametrize(
+    ("ladder", "words"),
+    [(["reserved"], "reserved or spot"), (["spot", "on-demand"], "reserved or spot")],
+)
+def test_target_local_has_no_capacity_but_its_own(ladder: list[str], words: str) -> None:
+    reservation = {"reservation": "mine"} if "reserved" in ladder else {}
+    pools = [TRAIN, {**SERVE, "ladder": ladder, **reservation}]
+    mistake = only_mistake_of(spoiled(pools=pools))
+    assert mistake.path == "pools[1].ladder" and words in mistake.rule
+
+
+def test_target_local_has_no_autoscaler() -> None:
+    mistake = only_mistake_of(spoiled(services=[{**CODER, "max_replicas": 2}, ASSISTANT]))
+    assert mistake.path == "services[0].max_replicas" and "no autoscaler" in mistake.rule
+
+
+def test_target_local_reads_no_bucket() -> None:
+    models = [{"name": "coder", "source": "s3://bucket/models/coder"}]
+    mistake = only_mistake_of(spoiled(models=models, services=[CODER]))
+    assert mistake.path == "models[0].source" and "no credentials" in mistake.rule
+
+
+def test_target_local_publishes_what_it_serves() -> None:
+    models = [{**LOCAL["models"][0], "digest": f"sha256:{'0' * 64}"}, LOCAL["models"][1]]
+    mistake = only_mistake_of(spoiled(models=models))
+    assert mistake.path == "models[0].digest" and "publishes the version itself" in mistake.rule
 
 
 def test_the_ports_of_target_local_end_where_ports_end() -> None:

@@ -1,25 +1,18 @@
-"""Slots of a pool, counted before anything starts."""
+"""Nodes of a pool, counted before anything starts."""
 
 from __future__ import annotations
 
 import pytest
 
+from components.budget import Budget
 from components.contracts import CapacityError
-from components.local.node_pool import LocalNodePool
-from tests.recorder import record
 
 
 def place(max_nodes: int, *users: int) -> None:
     """Places users on a new pool, each on so many nodes."""
-
-    def program() -> None:
-        pool = LocalNodePool(
-            "east-train", {"region": "east", "pool": "train", "max_nodes": max_nodes, "threads_per_node": 1}
-        )
-        for index, nodes in enumerate(users):
-            pool.take(nodes, f"user {index}")
-
-    record(program, {})
+    budget = Budget("train", "east", max_nodes)
+    for index, nodes in enumerate(users):
+        budget.take(nodes, f"user {index}")
 
 
 @pytest.mark.parametrize("users", [(), (3,), (1, 1, 1), (3, 0), (0, 3)])

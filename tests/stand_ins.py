@@ -1,0 +1,43 @@
+"""The rehearsal's stand-ins as the recorder's answers: what a cloud adds to the inputs of a type."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tools.rehearsal import aws, gcp, kubernetes
+from tools.rehearsal.package import Resource, fill
+
+PACKAGES = {package.name: package for package in (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE)}
+Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class StandIns(dict[str, Answer]):
+    """An answer for every type of the three packages. What is given goes before the stand-ins."""
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        given = super().get(kind)
+        if given is not None:
+            return given
+        return _answer(kind) if kind.partition(":")[0] in PACKAGES else default
+
+    def __getitem__(self, kind: str) -> Answer:
+        return self.get(kind)
+
+    def __or__(self, more: Any) -> StandIns:
+        return StandIns({**self, **more})
+
+
+def _answer(kind: str) -> Answer:
+    package = PACKAGES[kind.partition(":")[0]]
+
+    def answer(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        # An answer is not told the resource's name: what differs in its inputs is another resource.
+        name = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        urn = f"urn:pulumi:recorded::skerry::{kind}::{name}"
+        complete = package.complete(Resource(urn, dict(inputs), {}))
+        return fill(complete, package.computed(Resource(urn, complete, {})))
+
+    return answer

@@ -1,0 +1,206 @@
+"""Rules of the targets whose regions are clusters, and of the catalog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.catalog.accelerators import accelerators_in, regions_of, regions_with
+from components.settings.load import load_stack_settings
+from components.settings.mistakes import Mistake
+from tests.contract.targets import CLUSTERS, PIN, TARGETS, Case
+from tests.unit.settings.files import mistakes_of
+
+GPU = {"aws": "l4", "gcp": "l4"}
+EIGHT = {"aws": "a100-80gb", "gcp": "h100-80gb"}
+BUCKET = {"aws": "s3://", "gcp": "gs://"}
+
+
+@pytest.fixture(params=CLUSTERS)
+def target(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def stack(target: str, /, **changes: Any) -> dict[str, Any]:
+    """Settings of one region on a cluster, some of them replaced."""
+    case: Case = TARGETS[target]
+    region = case.regions[0]
+    whole = {
+        "environment": "test",
+        "layers": ["platform", "apps"],
+        "target": {**case.target, "networks": {region: case.target["networks"][region]}},
+        "regions": [{"name": region}],
+        "pools": [{"name": "pool", "accelerator": "cpu", "max_nodes": 8}],
+        **changes,
+    }
+    return whole
+
+
+def test_what_these_tests_spoil_is_sound(target: str) -> None:
+    load_stack_settings(stack(target))
+
+
+def mistake_at(path: str, settings: dict[str, Any]) -> Mistake:
+    found = mistakes_of(settings)
+    assert path in found, found
+    return found[path]
+
+
+def pool(**changes: Any) -> list[dict[str, Any]]:
+    return [{"name": "pool", "accelerator": "cpu", "max_nodes": 8, **changes}]
+
+
+def test_an_accelerator_that_no_target_has_is_answered_with_those_of_this_one(target: str) -> None:
+    mistake = mistake_at("pools[0].accelerator", stack(target, pools=pool(accelerator="abacus")))
+    assert f"target {target} has no such accelerator" in mistake.rule
+    assert "l4" in mistake.remedy and "h100-80gb" in mistake.remedy
+
+
+def lacking(target: str) -> tuple[str, str]:
+    """A region, and an accelerator that it lacks and others have."""
+    return next(
+        (region, name)
+        for region in regions_of(target)
+        for name in ("h100-80gb", "b200")
+        if name not in accelerators_in(target, region) and regions_with(target, name)
+    )
+
+
+def test_an_accelerator_that_the_region_lacks_is_answered_with_the_regions_that_have_it(target: str) -> None:
+    region, name = lacking(target)
+    settings = stack(target, regions=[{"name": region}], pools=pool(accelerator=name))
+    mistake = mistake_at("pools[0].accelerator", settings)
+    assert f"does not offer it in {region}" in mistake.rule
+    assert all(other in mistake.rule for other in regions_with(target, name))
+
+
+def test_a_region_that_the_target_lacks_is_answered_with_those_that_it_has(target: str) -> None:
+    mistake = mistake_at("regions[0].name", stack(target, regions=[{"name": "moon-north-1"}]))
+    assert "no such region" in mistake.rule and TARGETS[target].regions[0] in mistake.remedy
+
+
+@pytest.mark.parametrize("topology", ["3x5", "2x2x2", None])
+def test_a_topology_that_a_tpu_does_not_come_in_is_answered_with_those_that_exist(
+    topology: str | None,
+) -> None:
+    region = regions_with("gcp", "tpu-v5e")[0]
+    settings = stack("gcp", regions=[{"name": region}], pools=pool(accelerator="tpu-v5e", topology=topology))
+    mistake = mistake_at("pools[0].topology", settings)
+    assert "slices of certain topologies" in mistake.rule and "2x4" in mistake.remedy
+
+
+def test_what_comes_in_no_slices_has_no_topology(target: str) -> None:
+    mistake = mistake_at("pools[0].topology", stack(target, pools=pool(topology="2x4")))
+    assert "no slices" in mistake.rule and mistake.remedy == "Remove it"
+
+
+def test_the_bundled_workloads_do_not_run_on_tpus() -> None:
+    pools = pool(accelerator="tpu-v5e", topology="2x4")
+    run = {"name": "coder", "region": TARGETS["gcp"].regions[0], "pool": "pool", "steps": 1}
+    mistake = mistake_at("training[0].pool", stack("gcp", pools=pools, training=[run]))
+    assert "no build for TPUs" in mistake.rule
+
+
+def test_workers_count_with_the_accelerators_of_their_nodes(target: str) -> None:
+    run = {"name": "coder", "region": TARGETS[target].regions[0], "pool": "pool", "steps": 1, "workers": 2}
+    regions = [{"name": regions_with(target, EIGHT[target])[0]}]
+    settings = stack(target, regions=regions, pools=pool(accelerator=EIGHT[target]), training=[run])
+    mistake = mistake_at("training[0].workers", settings)
+    assert "8 processes on each node" in mistake.rule and mistake.remedy == "Choose 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"ladder": ["spot", "spot"]}, "ladder", "twice"),
+        ({"ladder": ["reserved", "spot"]}, "reservation", "draws on a reservation"),
+        ({"reservation": "mine"}, "reservation", "never be used"),
+        ({"ladder": ["reserved"], "reservation": "not a name"}, "reservation", "as the cloud lists it"),
+        ({"ladder": []}, "ladder", "at least 1"),
+        ({"ladder": ["borrowed"]}, "ladder[0]", "values that exist"),
+    ],
+)
+def test_a_ladder_can_be_climbed(target: str, changes: dict[str, Any], path: str, words: str) -> None:
+    assert words in mistake_at(f"pools[0].{path}", stack(target, pools=pool(**changes))).rule
+
+
+def served(target: str, /, **model: Any) -> dict[str, Any]:
+    models = [{"name": "assistant", "source": "package://some_package/some.gguf", **model}]
+    services = [{"name": "assistant", "model": "assistant", "pool": "pool"}]
+    return stack(target, models=models, services=services)
+
+
+def test_what_is_served_on_a_cluster_is_pinned(target: str) -> None:
+    load_stack_settings(served(target, digest=PIN))
+    mistake = mistake_at("services[0].model", served(target))
+    assert "has no digest" in mistake.rule and "models[].digest" in mistake.remedy
+
+
+def test_a_digest_is_one(target: str) -> None:
+    assert "64 hexadecimal digits" in mistake_at("models[0].digest", served(target, digest="latest")).rule
+
+
+def test_pods_read_no_folder_of_a_machine_and_no_bucket_of_another_cloud(target: str) -> None:
+    load_stack_settings(served(target, source=f"{BUCKET[target]}bucket/model", digest=PIN))
+    foreign = "gs://bucket/model" if target == "aws" else "s3://bucket/model"
+    for source in ("file:///models/mine", foreign):
+        mistake = mistake_at("models[0].source", served(target, source=source, digest=PIN))
+        assert f"{BUCKET[target]} only" in mistake.rule and BUCKET[target] in mistake.remedy
+
+
+def test_an_image_is_pinned_by_its_digest(target: str) -> None:
+    images = {"serving": "registry.example.com/serving:latest"}
+    settings = stack(target, target={**stack(target)["target"], "images": images})
+    assert "pinned by its digest" in mistake_at("target.images.serving", settings).rule
+
+
+def test_the_global_layer_has_a_host_name(target: str) -> None:
+    without = {key: value for key, value in stack(target)["target"].items() if key != "domain"}
+    settings = stack(target, layers=["platform", "global"], target=without)
+    assert "host name" in mistake_at("target.domain", settings).rule
+
+
+def test_a_host_name_is_one(target: str) -> None:
+    settings = stack(target, target={**stack(target)["target"], "domain": "https://inference"})
+    assert "host name such as" in mistake_at("target.domain", settings).rule
+
+
+def test_every_region_has_a_network_and_every_network_a_region(target: str) -> None:
+    first, second, _ = TARGETS[target].regions
+    networks = TARGETS[target].target["networks"]
+    settings = stack(
+        target,
+        regions=[{"name": second}],
+        target={**TARGETS[target].target, "networks": {first: networks[first]}},
+    )
+    found = mistakes_of(settings)
+    assert "has no network" in found[f"target.networks.{second}"].rule
+    assert "no entry of regions" in found[f"target.networks.{first}"].rule
+
+
+def test_a_mistake_in_a_targets_own_settings_is_told_by_its_path_in_the_file(target: str) -> None:
+    settings = stack(target, target={**stack(target)["target"], "colour": "red"})
+    mistake = mistake_at("target.colour", settings)
+    assert "domain" in mistake.rule and "networks" in mistake.rule and "threads_per_node" not in mistake.rule
+
+
+def test_a_target_without_a_name_is_told_so(target: str) -> None:
+    without = {key: value for key, value in stack(target)["target"].items() if key != "name"}
+    assert "required" in mistake_at("target.name", stack(target, target=without)).rule
+
+
+@pytest.mark.parametrize(("replicas", "most"), [(2, 2), (3, 2), (0, 4)])
+def test_an_autoscaler_has_a_range(target: str, replicas: int, most: int) -> None:
+    settings = served(target, digest=PIN)
+    (service,) = settings["services"]
+    settings["services"] = [{**service, "replicas": replicas, "max_replicas": most}]
+    found = mistakes_of(settings)
+    assert set(found) & {"services[0].max_replicas", "services[0].replicas"}
+
+
+def test_a_pool_holds_as_many_replicas_as_the_autoscaler_may_choose(target: str) -> None:
+    settings = served(target, digest=PIN)
+    (service,) = settings["services"]
+    settings["services"] = [{**service, "max_replicas": 9}]
+    assert "9 nodes" in mistake_at("pools[0].max_nodes", settings).rule
