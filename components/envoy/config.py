@@ -32,6 +32,8 @@ BODY_LIMIT_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 10_000
 CONNECTIONS_MONITOR = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 READY_PATH = "/v2/health/ready"
+# Where a name has addresses of both kinds, those that everything here listens on.
+LOOKED_UP = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED", "dns_refresh_rate": "2s"}
 PROXY_ERROR = {
     "message": "%LOCAL_REPLY_BODY%",
     "type": "server_error",
@@ -230,7 +232,7 @@ def _cluster(name: str, members: list[Json], health_path: str, endpoint: Endpoin
     ]
     return {
         "name": name,
-        "type": "STATIC" if all(map(_is_number, hosts)) else "STRICT_DNS",
+        **({"type": "STATIC"} if all(map(_is_number, hosts)) else LOOKED_UP),
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": members},
         # No healthy member is an answer (503), not a reason to try the sick ones.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -44,7 +43,9 @@ class K8sGateway(pulumi.ComponentResource):
     ) -> None:
         super().__init__("skerry:index:K8sGateway", name, {}, opts)
         child = ResourceOptions(parent=self)
-        content = Output.from_input(dict(addresses)).apply(lambda found: _content(found, settings))
+        content = Output.from_input(dict(addresses)).apply(
+            lambda found: json.dumps(configuration(found, settings), sort_keys=True)
+        )
         self.config = k8s.core.v1.ConfigMap(
             f"{name}-config",
             metadata={
@@ -133,10 +134,14 @@ class K8sGateway(pulumi.ComponentResource):
         )
 
 
-def _content(addresses: Mapping[str, Any], settings: EndpointSettings) -> str:
-    """Envoy's configuration for services by name; one that is scaled to nothing is not routed, and not listed."""
+def configuration(addresses: Mapping[str, str], settings: EndpointSettings) -> envoy.Json:
+    """Envoy's configuration for services by name; one that is scaled to nothing is not routed, and not listed.
+
+    Args:
+        addresses: service -> host and port of each of its names, as JSON.
+        settings: time-outs and health checks.
+    """
     found = {name: [(host, port) for host, port in json.loads(text)] for name, text in addresses.items()}
     services = {name: replicas for name, replicas in found.items() if replicas}
     listener = envoy.region_listener(("0.0.0.0", PORT), {name: name for name in services}, settings)
-    clusters = envoy.region_clusters(services, settings)
-    return json.dumps(envoy.fixed_bootstrap("gateway", [listener], clusters), sort_keys=True)
+    return envoy.fixed_bootstrap("gateway", [listener], envoy.region_clusters(services, settings))

@@ -104,8 +104,12 @@ class Bench:
         write(folder / "clusters.json", envoy.discovery("cluster.v3.Cluster", clusters))
         write(folder / "listeners.json", envoy.discovery("listener.v3.Listener", [listener(port)]))
         # Relative paths: the length of a socket's path is limited, that of a temporary folder is not.
-        start = json.dumps(envoy.bootstrap(name, "./listeners.json", "./clusters.json", "./admin.sock"))
-        command = [sys.executable, "-m", "components.local.run_envoy", start, "test"]
+        start = envoy.bootstrap(name, "./listeners.json", "./clusters.json", "./admin.sock")
+        return self.started(start, folder, port)
+
+    def started(self, start: envoy.Json, folder: Path, port: int) -> Proxy:
+        """An Envoy of a bootstrap that listens on a port."""
+        command = [sys.executable, "-m", "components.local.run_envoy", json.dumps(start), "test"]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log

@@ -1,0 +1,152 @@
+"""What every pod of a region keeps to."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from components.contracts import ClusterHost, Egress
+from components.k8s import pods
+from tests.recorder import Recording, Registered
+from tests.unit.k8s.host import CALLER, IDLE, SECOND, SERVICE, STORE, PlainHost, template_of, whole_region
+
+RUNNING = (":Job", ":Deployment")
+
+
+@pytest.fixture(scope="module")
+def region() -> Recording:
+    return whole_region((SERVICE, SECOND, IDLE))
+
+
+def runners(recording: Recording) -> list[Registered]:
+    found = [made for kind in RUNNING for made in recording.of(kind)]
+    assert len(found) == 7, "a run, two versions, three services and the gateway"
+    return found
+
+
+def containers(recording: Recording) -> list[Any]:
+    return [one for made in runners(recording) for one in template_of(made)["containers"]]
+
+
+def policies(recording: Recording) -> list[Any]:
+    return [made.inputs["spec"] for made in recording.of(":NetworkPolicy")]
+
+
+def matching(recording: Recording, labels: dict[str, str]) -> list[Any]:
+    """Policies that choose pods with these labels, the namespace's own aside."""
+    chosen = [(policy, policy["podSelector"].get("matchLabels", {})) for policy in policies(recording)]
+    return [policy for policy, wanted in chosen if wanted and wanted.items() <= labels.items()]
+
+
+def test_a_host_that_does_only_what_the_seam_asks_is_enough(region: Recording) -> None:
+    assert issubclass(PlainHost, object) and region.returned["url"] == "https://here.example.com"
+
+
+def test_the_plain_host_is_a_cluster_host() -> None:
+    wanted = {name for name in vars(ClusterHost) if not name.startswith("_")} | set(
+        ClusterHost.__annotations__
+    )
+    assert wanted <= {*vars(PlainHost), "name", "provider", "tiers", "callers"}
+
+
+def test_every_pod_passes_the_restricted_profile(region: Recording) -> None:
+    for made in runners(region):
+        context = template_of(made)["securityContext"]
+        assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers(region):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False and context["capabilities"] == {"drop": ["ALL"]}
+        assert "privileged" not in context
+
+
+def test_no_container_may_write_to_its_image(region: Recording) -> None:
+    assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in containers(region))
+    for made in runners(region):
+        volumes = {volume["name"]: volume for volume in template_of(made)["volumes"]}
+        mounts = template_of(made)["containers"][0]["volumeMounts"]
+        writable = [mount["mountPath"] for mount in mounts if not mount.get("readOnly")]
+        assert writable == [pods.SCRATCH] and "emptyDir" in volumes["scratch"]
+
+
+def test_every_image_is_pinned_by_its_digest(region: Recording) -> None:
+    assert all(
+        re.fullmatch(r"[^@]+@sha256:[0-9a-f]{64}", container["image"]) for container in containers(region)
+    )
+
+
+def test_no_pod_is_handed_a_token_of_the_api_server(region: Recording) -> None:
+    assert all(template_of(made)["automountServiceAccountToken"] is False for made in runners(region))
+    assert all(made.inputs["automountServiceAccountToken"] is False for made in region.of(":ServiceAccount"))
+
+
+def test_no_two_things_share_a_service_account(region: Recording) -> None:
+    accounts = [template_of(made)["serviceAccountName"] for made in runners(region)]
+    assert len(set(accounts)) == len(accounts)
+
+
+def test_no_service_account_is_annotated(region: Recording) -> None:
+    assert all("annotations" not in made.inputs["metadata"] for made in region.of(":ServiceAccount"))
+
+
+def test_the_namespace_enforces_the_profile_and_carries_the_stacks_labels(region: Recording) -> None:
+    (namespace,) = region.of(":Namespace")
+    labels = namespace.inputs["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted" and labels["team"] == "search"
+
+
+def test_nothing_reaches_or_is_reached_by_anything_that_no_policy_names(region: Recording) -> None:
+    (deny,) = [
+        policy for policy in policies(region) if policy["podSelector"] == {} and "egress" not in policy
+    ]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_every_pod_may_ask_for_names_and_only_that_everywhere(region: Recording) -> None:
+    (dns,) = [policy for policy in policies(region) if policy["podSelector"] == {} and "egress" in policy]
+    assert dns["policyTypes"] == ["Egress"]
+    ((rule,),) = ([dns["egress"]],)
+    assert {port["port"] for port in rule[0]["ports"]} == {53}
+
+
+def test_every_pod_has_a_policy_of_its_own(region: Recording) -> None:
+    for made in runners(region):
+        labels = made.inputs["spec"]["template"]["metadata"]["labels"]
+        assert len(matching(region, labels)) == 1, labels
+
+
+def test_no_policy_opens_all_addresses(region: Recording) -> None:
+    for policy in policies(region):
+        for rule in [*policy.get("ingress", []), *policy.get("egress", [])]:
+            places = rule.get("from", rule.get("to"))
+            assert places, "a rule without places means everywhere"
+            assert {"ipBlock": {"cidr": "0.0.0.0/0"}} not in places
+
+
+def test_only_the_load_balancer_reaches_the_gateway_and_only_the_gateway_a_replica(region: Recording) -> None:
+    (gateway,) = matching(region, pods.labels("gateway", "region"))
+    assert gateway["ingress"] == [
+        {"from": [{"ipBlock": {"cidr": CALLER}}], "ports": [{"protocol": "TCP", "port": 10000}]}
+    ]
+    (replica,) = matching(region, pods.labels(pods.SERVING, "coder"))
+    assert replica["ingress"] == [
+        {
+            "from": [{"podSelector": {"matchLabels": pods.GATEWAY}}],
+            "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
+        }
+    ]
+
+
+def test_what_reads_a_tier_may_reach_it_and_the_gateway_may_not(region: Recording) -> None:
+    to_store = pods.reach([STORE])
+    for policy in policies(region):
+        chosen = policy["podSelector"].get("matchLabels", {})
+        if chosen:
+            reaches = [rule for rule in policy["egress"] if rule in to_store]
+            assert bool(reaches) == (chosen != pods.GATEWAY)
+
+
+def test_a_destination_is_named_once() -> None:
+    assert len(pods.reach([STORE, STORE, Egress("203.0.113.7/32", 80)])) == 2
