@@ -87,12 +87,12 @@ class GcpRegionEndpoint(pulumi.ComponentResource):
             },
             opts=ResourceOptions(parent=self),
         )
-        url = f"http://{SERVICE}.{backend.namespace}.svc.cluster.local:{SERVICE_PORT}"
         handle = json.dumps(
             {"project": args["project"], "group": args["group"], "zones": args["zones"]}, sort_keys=True
         )
-        ready = Output.all(self.service.id, self.firewall.id, backend.standing)
-        self.url = ready.apply(lambda _: url)
+        ready = Output.all(self.service.spec.cluster_ip, self.firewall.id, backend.standing)
+        self.url = ready.apply(lambda known: f"http://{known[0]}:{SERVICE_PORT}")
+        """The Service's address, which answers within the cluster; regions share no range, so no two have one URL."""
         self.handle = ready.apply(lambda _: handle)
         self.register_outputs({"url": self.url, "handle": self.handle})
 

@@ -27,6 +27,7 @@ NETWORK = GcpNetwork(
 )
 ENDPOINT = EndpointSettings(request_timeout_seconds=300, drain_seconds=10)
 ACCOUNT_EMAIL = f"nodes@{PROJECT}.iam.gserviceaccount.com"
+CLUSTER_IP = "10.1.0.9"
 DNS_NAME = "gke-1234.us-central1.gke.goog"
 
 
@@ -40,6 +41,10 @@ def _node_pool(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"name": f"pool-{inputs['nodeConfig']['labels'].get(RUNG_LABEL)}"}
 
 
+def _service(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"spec": {**inputs["spec"], "clusterIP": CLUSTER_IP}}
+
+
 ANSWERS: Answers = {
     "gcp:container/cluster:Cluster": _cluster,
     "gcp:container/nodePool:NodePool": lambda inputs: {
@@ -49,6 +54,7 @@ ANSWERS: Answers = {
         "email": ACCOUNT_EMAIL,
         "member": f"serviceAccount:{ACCOUNT_EMAIL}",
     },
+    "kubernetes:core/v1:Service": _service,
     "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": "203.0.113.7"},
 }
 

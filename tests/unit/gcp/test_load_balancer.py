@@ -20,6 +20,7 @@ from tests.recorder import Recording, record
 from tests.unit.gcp.regions import (
     ACCOUNT_EMAIL,
     ANSWERS,
+    CLUSTER_IP,
     ENDPOINT,
     LABELS,
     PROJECT,
@@ -112,7 +113,7 @@ def test_network_policies_are_told_the_same_callers_as_the_firewall() -> None:
 
 
 def test_a_region_is_reached_within_its_cluster() -> None:
-    assert attached().returned["url"] == "http://gateway.skerry.svc.cluster.local:80"
+    assert attached().returned["url"] == f"http://{CLUSTER_IP}:80"
 
 
 def test_a_handle_names_the_endpoint_group_of_every_zone() -> None:
