@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, StringConstraints
 
@@ -27,6 +29,12 @@ PATTERNS = {
 }
 """Pattern -> the rule in words, for `components.settings.load`."""
 
+RESERVATION = re.compile(r"cr-[0-9a-f]{8}([0-9a-f]{9})?")
+"""Id of a capacity reservation of EC2."""
+LONGEST_PAUSE_SECONDS = 340
+"""After which Global Accelerator forgets a connection on which nothing is sent; it cannot be changed (Global
+Accelerator Developer Guide, "How AWS Global Accelerator works", read 2026-11-24)."""
+
 
 class AwsNetwork(Frozen):
     """The network of one region."""
@@ -37,6 +45,11 @@ class AwsNetwork(Frozen):
     ] = Field(description="Availability zones of the subnets. Names mean other zones in another account.")
     certificate: Annotated[str, StringConstraints(pattern=CERTIFICATE_PATTERN)] = Field(
         description="Certificate of ACM in this region for `domain`: the load balancer speaks TLS only."
+    )
+    operators: tuple[Cidr, ...] = Field(
+        default=(),
+        description="Ranges from which `up` and administrators reach the API server, which answers inside the VPC "
+        "only: of a peered network, a VPN or a runner's subnet.",
     )
 
 
@@ -62,35 +75,70 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     ranges = {f"target.networks.{region}.cidr": network.cidr for region, network in target.networks.items()}
     yield from ranges_are_sound(ranges, dict.fromkeys(ranges, (SHORTEST_PREFIX, LONGEST_PREFIX)))
     for region, network in target.networks.items():
-        for index, zone in enumerate(network.zones):
-            if zone[:-1] != region:
-                yield Mistake(
-                    f"target.networks.{region}.zones[{index}]",
-                    zone,
-                    f"is no zone of region {region!r}",
-                    f"Choose zones such as {region}a",
-                )
-        if len(set(network.zones)) < len(network.zones):
-            yield Mistake(
-                f"target.networks.{region}.zones",
-                list(network.zones),
-                "names a zone twice",
-                "Choose different zones",
-            )
-        if network.certificate.split(":")[3] != region:
-            yield Mistake(
-                f"target.networks.{region}.certificate",
-                network.certificate,
-                f"a load balancer takes a certificate of its own region, {region!r}",
-                "Issue one there",
-            )
+        yield from _network_is_of_its_region(f"target.networks.{region}", region, network)
+    yield from _reservations_are_of_ec2(parts)
     layers = parts.layers() or frozenset[str]()
+    if Layer.GLOBAL.value in layers:
+        yield from _pauses_are_bearable(parts)
     if Layer.PLATFORM.value in layers and not target.administrators:
         yield Mistake(
             "target.administrators",
             [],
             "nobody but the cluster's own services could reach it: its creator is given no rights",
             "Name at least one IAM role, the one that runs `up` included",
+        )
+
+
+def _network_is_of_its_region(path: str, region: str, network: AwsNetwork) -> Iterable[Mistake]:
+    for index, zone in enumerate(network.zones):
+        if zone[:-1] != region:
+            yield Mistake(
+                f"{path}.zones[{index}]",
+                zone,
+                f"is no zone of region {region!r}",
+                f"Choose zones such as {region}a",
+            )
+    if len(set(network.zones)) < len(network.zones):
+        yield Mistake(f"{path}.zones", list(network.zones), "names a zone twice", "Choose different zones")
+    if network.certificate.split(":")[3] != region:
+        yield Mistake(
+            f"{path}.certificate",
+            network.certificate,
+            f"a load balancer takes a certificate of its own region, {region!r}",
+            "Issue one there",
+        )
+    for index, cidr in enumerate(network.operators):
+        try:
+            IPv4Network(cidr)
+        except ValueError as error:
+            yield Mistake(
+                f"{path}.operators[{index}]",
+                cidr,
+                f"is no range ({error})",
+                "Write the range's first address, such as 10.64.0.0/24",
+            )
+
+
+def _reservations_are_of_ec2(parts: Parts) -> Iterable[Mistake]:
+    for index, pool in parts.pools:
+        if pool.reservation is not None and not RESERVATION.fullmatch(pool.reservation):
+            yield Mistake(
+                f"pools[{index}].reservation",
+                pool.reservation,
+                "EC2 knows a capacity reservation by its id, cr- and 17 hexadecimal digits",
+                "Write the id that `aws ec2 describe-capacity-reservations` lists",
+            )
+
+
+def _pauses_are_bearable(parts: Parts) -> Iterable[Mistake]:
+    endpoint = parts.raw.get("endpoint")
+    pause: Any = cast(Any, endpoint).get("idle_timeout_seconds") if isinstance(endpoint, Mapping) else None
+    if isinstance(pause, int) and pause > LONGEST_PAUSE_SECONDS:
+        yield Mistake(
+            "endpoint.idle_timeout_seconds",
+            pause,
+            f"Global Accelerator forgets a connection after {LONGEST_PAUSE_SECONDS} seconds without a byte",
+            f"Choose at most {LONGEST_PAUSE_SECONDS}",
         )
 
 

@@ -29,8 +29,8 @@ class ZoneSubnets:
     public: IPv4Network
     """NAT gateway only; no node stands here."""
     private: IPv4Network
-    """Nodes, their pods, the load balancer and the interfaces of the control plane, which wants 6 free addresses, better
-    16 (EKS User Guide, "Amazon EKS networking requirements for VPC and subnets", read 2026-11-24)."""
+    """Nodes, their pods, the load balancer and the interfaces of the control plane, which wants 6 free addresses,
+    better 16 (EKS User Guide, "Amazon EKS networking requirements for VPC and subnets", read 2026-11-24)."""
 
 
 def plan(cidr: str, zones: Sequence[str]) -> Mapping[str, ZoneSubnets]:

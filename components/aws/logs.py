@@ -1,0 +1,25 @@
+"""Log groups: encrypted with an own key, and kept for a while only."""
+
+from __future__ import annotations
+
+import pulumi_aws as aws
+from pulumi import Input, ResourceOptions
+
+RETENTION_DAYS = 90
+"""One of the numbers that CloudWatch Logs takes (API reference, PutRetentionPolicy, read 2026-11-24)."""
+
+
+def log_group(
+    logical: str, key: Input[str], opts: ResourceOptions, name: str | None = None
+) -> aws.cloudwatch.LogGroup:
+    """A log group.
+
+    Args:
+        logical: name in the stack.
+        key: ARN of the key.
+        opts: whose child it is.
+        name: its own name, where a service looks for one; otherwise it follows from the logical one.
+    """
+    return aws.cloudwatch.LogGroup(
+        logical, name=name, kms_key_id=key, retention_in_days=RETENTION_DAYS, opts=opts
+    )
