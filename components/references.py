@@ -28,12 +28,26 @@ def region_of(stack: str, region: str) -> RegionEndpoint:
         pulumi.RunError: when the Outputs are resolved and the stack has no such region yet; the text has the command
             to run.
     """
-    reference = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}")
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}"
+    reference = pulumi.StackReference(name, stack_name=Output.from_input(_known(stack, name)))
     found = reference.get_output(OUTPUT).apply(lambda regions: _entry(stack, region, regions))
     return RegionEndpoint(
         url=found.apply(lambda entry: entry["endpoint"]),
         handle=found.apply(lambda entry: entry["handle"]),
     )
+
+
+async def _known(stack: str, name: str) -> str:
+    """The full name, when there is such a stack: the engine's own refusal would not say what to do."""
+    try:
+        await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": name})
+    except Exception as error:
+        raise pulumi.RunError(f"regions: stack {stack!r} cannot be read: {error}. {_remedy(stack)}") from None
+    return name
+
+
+def _remedy(stack: str) -> str:
+    return f"Bring that stack up first: ./skerry up --stack {stack}"
 
 
 def _entry(stack: str, region: str, regions: Any) -> Mapping[str, str]:
@@ -42,6 +56,6 @@ def _entry(stack: str, region: str, regions: Any) -> Mapping[str, str]:
         has = ", ".join(sorted(regions)) if isinstance(regions, Mapping) and regions else "none yet"
         raise pulumi.RunError(
             f"regions: {region!r} is not among the regions of stack {stack!r}, which has {has}. "
-            f"Bring that stack up first: ./skerry up --stack {stack}"
+            f"{_remedy(stack)}"
         )
     return entry

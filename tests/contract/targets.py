@@ -21,7 +21,7 @@ POOLS = {"train": 2, "serve": 3}
 PIN = f"sha256:{'1' * 64}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A target as the contract's tests use it."""
 

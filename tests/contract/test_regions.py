@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from components.contracts import CapacityError, Region
 from components.settings.items import ServiceSettings, TrainingSettings
 from components.settings.model import StackSettings
 from tests.contract.programs import regions_of, with_regions
-from tests.contract.targets import POOLS, TARGETS, Case
+from tests.contract.targets import POOLS, TARGETS, Case, Served
 
 TIERS = ("hot", "warm", "cold")
 
 
+@cache
 def tiers_of(case: Case) -> list[dict[str, str]]:
     """URI by tier of each region."""
 
@@ -117,6 +119,7 @@ def test_a_run_has_a_digest_and_a_record(case: Case) -> None:
     assert "steps" in seen["record"]
 
 
+@cache
 def versions_of(case: Case) -> Any:
     def look(regions: Any, _: Any) -> Any:
         names = ("scheme", "digest", "version", "uri")
@@ -149,16 +152,21 @@ def test_two_models_are_two_versions(case: Case) -> None:
     assert len({version["uri"] for version in versions_of(case).values()}) == 2
 
 
+@cache
+def served_in(case: Case) -> Served:
+    return case.served(regions_of(case, lambda regions, _: None))
+
+
 @pytest.mark.parametrize("service", ["coder", "assistant"])
 def test_each_region_serves_a_version_from_its_own_hot_tier(case: Case, service: str) -> None:
-    served = case.served(regions_of(case, lambda regions, _: None))
+    served = served_in(case)
     for region, tiers in zip(case.regions[:2], tiers_of(case), strict=True):
         assert lies_in(served[region, service][0], tiers["hot"])
 
 
 @pytest.mark.parametrize("service", ["coder", "assistant"])
 def test_every_region_serves_the_digest_that_was_published(case: Case, service: str) -> None:
-    served = case.served(regions_of(case, lambda regions, _: None))
+    served = served_in(case)
     published = versions_of(case)[service]["digest"]
     assert {served[region, service][1] for region in case.regions[:2]} == {published}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.programs import assembled, regions_of
+from tests.contract.programs import assembled, balanced, regions_of
 from tests.contract.targets import Case
 
 TRAFFIC = list(itertools.product(range(3), (False, True)))
@@ -15,42 +15,38 @@ TRAFFIC = list(itertools.product(range(3), (False, True)))
 LEGAL = [pair for pair in itertools.product(TRAFFIC, TRAFFIC) if not all(drained for _, drained in pair)]
 
 
-def with_traffic(case: Case, *traffic: tuple[int, bool]) -> dict[str, Any]:
-    regions = zip(case.regions, traffic, strict=False)
-    return {
-        "regions": [
-            {"name": name, "dial": case.dials[dial], "drained": drained} for name, (dial, drained) in regions
-        ]
-    }
-
-
-def split(case: Case, first: tuple[int, bool]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inputs of what the regions hold, and of what the global load balancer adds to them."""
-    changes = with_traffic(case, first, (2, False))
-    regional = regions_of(case, lambda regions, _: None, **changes).inputs()
-    whole = assembled(case, **changes).inputs()
-    return regional, {urn: inputs for urn, inputs in whole.items() if urn not in regional}
+def traffic(case: Case, *given: tuple[int, bool]) -> list[dict[str, Any]]:
+    """Regions with dials and drains."""
+    return [
+        {"name": name, "dial": case.dials[dial], "drained": drained}
+        for name, (dial, drained) in zip(case.regions, given, strict=False)
+    ]
 
 
 @pytest.mark.parametrize(("first", "second"), LEGAL, ids=str)
 def test_there_is_one_global_url_for_every_legal_traffic(
     case: Case, first: tuple[int, bool], second: tuple[int, bool]
 ) -> None:
-    url = assembled(case, **with_traffic(case, first, second)).returned["endpoint"]
+    url = balanced(case, traffic(case, first, second)).returned
     assert url.startswith(("http://", "https://"))
 
 
 @pytest.mark.parametrize("first", [(1, False), (0, False), (2, True)], ids=str)
-def test_dial_and_drain_reach_the_global_load_balancer_and_no_region(
-    case: Case, first: tuple[int, bool]
-) -> None:
-    before, after = split(case, (2, False)), split(case, first)
-    assert before[0] == after[0]
-    assert before[1] != after[1]
+def test_dial_and_drain_reach_the_global_load_balancer(case: Case, first: tuple[int, bool]) -> None:
+    before, after = (balanced(case, traffic(case, one, (2, False))).inputs() for one in ((2, False), first))
+    assert set(before) == set(after) and before != after
+
+
+def test_dial_and_drain_reach_no_region(case: Case) -> None:
+    def regional(*given: tuple[int, bool]) -> Any:
+        return regions_of(case, lambda regions, _: None, regions=traffic(case, *given)).inputs()
+
+    assert regional((2, False), (2, False)) == regional((0, False), (2, True))
 
 
 def test_the_smallest_dial_is_not_a_drain(case: Case) -> None:
-    assert split(case, (0, False))[1] != split(case, (0, True))[1]
+    dialled, drained = (balanced(case, traffic(case, (0, one), (2, False))).inputs() for one in (False, True))
+    assert dialled != drained
 
 
 def test_the_global_url_is_none_of_the_regions(case: Case) -> None:
@@ -59,7 +55,8 @@ def test_the_global_url_is_none_of_the_regions(case: Case) -> None:
 
 
 def test_the_same_settings_register_the_same_resources_with_the_same_inputs(case: Case) -> None:
-    first, second = assembled(case).inputs(), assembled(case).inputs()
+    everything = {"layers": ["platform", "apps", "global"]}  # as it is without saying so
+    first, second = assembled(case).inputs(), assembled(case, **everything).inputs()
     assert first == second
     assert len(first) > 10
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import grpc
 from pulumi import RunError
 from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2_grpc
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_THE_PROGRAM = (__file__, "<frozen runpy>")
@@ -37,7 +37,11 @@ class Host(LanguageServer):
         first = [str(folder), str(ROOT)]
         sys.path[:] = first + [path for path in sys.path if path not in first]
         self.program = lambda: run_program(entry)
-        result = super().Run(request, context)
+        try:
+            result = super().Run(request, context)
+        except RunError:
+            # What else waited for the same failure, when the loop was closed: it has been logged already.
+            return language_pb2.RunResponse(bail=True)
         if result.error:  # it has been logged; `bail` keeps the engine from saying it a second time
             result.error, result.bail = "", True
         return result
