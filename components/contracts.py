@@ -82,11 +82,6 @@ class ModelVersion:
     where `up` waits for publishing; nothing elsewhere."""
 
 
-def short_version(digest: str) -> str:
-    """A version's name: the first 12 digits of its digest."""
-    return digest.removeprefix("sha256:")[:12]
-
-
 @dataclass(frozen=True)
 class Service:
     """Replicas of one model in one region."""
@@ -138,10 +133,6 @@ class Rung:
     """Labels of this rung's nodes, and of no other's."""
     notice_seconds: int | None
     """Warning before a node is taken away; None where nobody takes it."""
-    longest_run_seconds: int | None = None
-    """After which a node ends by itself; None without a limit."""
-    queued: bool = False
-    """Whether a request waits its turn instead of failing."""
 
 
 @dataclass(frozen=True)

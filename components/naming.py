@@ -28,6 +28,11 @@ def physical_name(*parts: str, limit: int) -> str:
     return f"{whole[: limit - HASH_DIGITS - 1].rstrip('-')}-{digest}"
 
 
+def short_version(digest: str) -> str:
+    """A version's name: the first 12 digits of its digest."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 def labels_of(settings: StackSettings, stack: str) -> Mapping[str, str]:
     """Labels of everything that can carry them, by Google's rule, which holds on every cloud."""
     return {"environment": settings.environment, "stack": stack, "managed-by": "skerry", **settings.labels}

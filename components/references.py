@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
+from pulumi import Output
 
 from components.contracts import RegionEndpoint
 

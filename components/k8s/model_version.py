@@ -10,11 +10,11 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi import Input, Output, ResourceOptions
 
-from components.contracts import ModelVersion, TrainingRun, short_version
+from components.contracts import ModelVersion, TrainingRun
 from components.k8s import pods
 from components.k8s.identity import K8sIdentity
 from components.k8s.training_job import NO_AWAIT
-from components.naming import physical_name
+from components.naming import physical_name, short_version
 from components.settings.items import ModelSettings
 
 COMPONENT = "publishing"

@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlsplit
 import pulumi
 from pulumi import Input, ResourceOptions
 
-from components.contracts import ModelVersion, short_version
+from components.contracts import ModelVersion
 from components.local.resources import TOOLKIT_PYTHON, WORKLOADS_PYTHON, Task
+from components.naming import short_version
 from components.settings.items import FOLDER, PACKAGED
 
 TIMEOUT_SECONDS = 1800
