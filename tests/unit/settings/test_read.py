@@ -11,7 +11,8 @@ from pulumi.runtime import config as runtime_config
 from pulumi.runtime import set_all_config
 
 from components.settings.load import load_stack_settings
-from components.settings.read import read_stack_settings
+from components.settings.read import REHEARSAL, read_stack_settings
+from tests.contract.targets import TARGETS
 from tests.unit.settings.files import LOCAL
 
 STACK = json.dumps(LOCAL)
@@ -70,3 +71,48 @@ def test_a_secret_key_of_our_namespace_is_left_to_who_needs_it() -> None:
 def test_keys_of_other_namespaces_are_left_to_others() -> None:
     set_all_config({"skerry:stack": STACK, "aws:region": "us-east-1", "skerryx:stak": "1"}, [])
     assert read_stack_settings() == load_stack_settings(LOCAL)
+
+
+@pytest.fixture
+def unresolved(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A stack file whose gateway nobody has looked up, as it is read by the program."""
+    monkeypatch.delenv(REHEARSAL, raising=False)
+    target = TARGETS["aws"].target
+    region = TARGETS["aws"].regions[0]
+    images = {key: value for key, value in target["images"].items() if key != "gateway"}
+    return json.dumps(
+        {
+            "environment": "test",
+            "layers": ["platform"],
+            "target": {**target, "images": images, "networks": {region: target["networks"][region]}},
+            "regions": [{"name": region}],
+        }
+    )
+
+
+def test_up_makes_nothing_of_what_nobody_has_looked_up(
+    unresolved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: False)
+    set_all_config({"skerry:stack": unresolved}, [])
+    with pytest.raises(pulumi.RunError, match=r"unresolved: target\.images\.gateway\.") as caught:
+        read_stack_settings()
+    assert "NAME@sha256:..." in str(caught.value) and "rehearse" in str(caught.value)
+
+
+def test_a_preview_warns_of_what_nobody_has_looked_up(
+    unresolved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: True)
+    monkeypatch.setattr("pulumi.log.warn", warnings.append)
+    set_all_config({"skerry:stack": unresolved}, [])
+    assert read_stack_settings().target.name == "aws"
+    assert len(warnings) == 1 and "target.images.gateway" in warnings[0]
+
+
+def test_a_rehearsal_goes_on_without(unresolved: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: False)
+    monkeypatch.setenv(REHEARSAL, "1")
+    set_all_config({"skerry:stack": unresolved}, [])
+    assert read_stack_settings().target.name == "aws"
