@@ -16,7 +16,7 @@ import pulumi_kubernetes as kubernetes
 from pulumi import Input, Output, ResourceOptions
 from pulumi_gcp.compute import BackendServiceBackendArgsDict
 
-from components.contracts import HEALTH_PATH, Backend
+from components.contracts import HEALTH_PATH, Backend, RegionTraffic
 from components.gcp.dials import capacity_scaler
 from components.settings.items import EndpointSettings
 
@@ -133,10 +133,10 @@ class GcpGlobalLoadBalancerArgs(TypedDict):
 
     domain: str
     """Host name of the certificate; it has to point at `address`."""
-    handles: Mapping[str, Input[str]]
-    """Region -> handle of its endpoint, as JSON."""
     rate: int
     """Requests per second that one pod of a gateway is said to hold."""
+    traffic: Mapping[str, RegionTraffic]
+    """Region -> its endpoint, and what part of its capacity it keeps."""
 
 
 class GcpGlobalLoadBalancer(pulumi.ComponentResource):
@@ -146,12 +146,13 @@ class GcpGlobalLoadBalancer(pulumi.ComponentResource):
         self,
         name: str,
         args: GcpGlobalLoadBalancerArgs,
-        traffic: Mapping[str, tuple[float, bool]],
         settings: EndpointSettings,
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:GcpGlobalLoadBalancer", name, {}, opts)
-        scalers = {region: capacity_scaler(dial, drained) for region, (dial, drained) in traffic.items()}
+        traffic = args["traffic"]
+        scalers = {region: capacity_scaler(found.dial, found.drained) for region, found in traffic.items()}
+        handles = {region: found.endpoint.handle for region, found in traffic.items()}
         mine = ResourceOptions(parent=self)
         health = settings.health
         self.address = gcp.compute.GlobalAddress(name, opts=mine)
@@ -169,9 +170,7 @@ class GcpGlobalLoadBalancer(pulumi.ComponentResource):
             name,
             load_balancing_scheme="EXTERNAL_MANAGED",
             protocol="HTTP",
-            backends=pulumi.Output.all(**args["handles"]).apply(
-                lambda handles: backends(handles, scalers, args["rate"])
-            ),
+            backends=Output.all(**handles).apply(lambda told: backends(told, scalers, args["rate"])),
             health_checks=self.health_check.id,
             timeout_sec=settings.request_timeout_seconds,
             connection_draining_timeout_sec=settings.drain_seconds,

@@ -131,7 +131,8 @@ class GcpGpuNodePool(pulumi.ComponentResource):
         return dict(zip(TPU_LABELS, (self.machine.tpu_type, self.pool.topology or ""), strict=True))
 
     def _node_pool(self, name: str, rung: Capacity, args: GcpGpuNodePoolArgs) -> gcp.container.NodePool:
-        slice_of_hosts = hosts_of(self.pool.topology, self.machine.count) > 1 if self.pool.topology else False
+        topology = self.pool.topology
+        slice_of_hosts = topology is not None and hosts_of(topology, self.machine.count) > 1
         config: NodePoolNodeConfigArgsDict = {
             **node_config(self.machine.machine_type, args["nodes"], self._labels(rung)),
             **capacity(rung, self.pool.reservation),
@@ -156,9 +157,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
                 "total_max_node_count": self.pool.max_nodes,
                 "location_policy": "ANY",
             },
-            placement_policy=(
-                {"type": "COMPACT", "tpu_topology": self.pool.topology} if slice_of_hosts else None
-            ),
+            placement_policy=({"type": "COMPACT", "tpu_topology": topology} if slice_of_hosts else None),
             management={"auto_repair": True, "auto_upgrade": True},
             # A node more than there are, for an upgrade, is an accelerator more than the quota has.
             upgrade_settings={"max_surge": 0, "max_unavailable": 1},

@@ -55,10 +55,9 @@ class GcpPlatform:
             "global",
             {
                 "domain": self.target.domain or "",
-                "handles": {name: region.endpoint.handle for name, region in traffic.items()},
                 "rate": self.target.requests_per_gateway,
+                "traffic": traffic,
             },
-            {name: (region.dial, region.drained) for name, region in traffic.items()},
             self.settings.endpoint,
             ResourceOptions(providers=[provider]),
         )

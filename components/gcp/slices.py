@@ -11,11 +11,11 @@ from math import prod
 
 
 def hosts_of(topology: str, chips_per_host: int) -> int:
-    """Nodes of a slice, at least 1.
+    """Nodes of a slice.
 
     Args:
         topology: such as 2x4 or 2x2x1.
         chips_per_host: chips of one node.
     """
     chips = prod(int(side) for side in topology.split("x"))
-    return max(1, -(-chips // chips_per_host))
+    return -(-chips // chips_per_host)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pulumi import Output, ResourceOptions
 
-from components.contracts import HEALTH_PATH
+from components.contracts import HEALTH_PATH, RegionEndpoint, RegionTraffic
 from components.gcp.dials import SMALLEST_DIAL, capacity_scaler
 from components.gcp.load_balancer import GcpGlobalLoadBalancer, groups_of
 from components.gcp.providers import google_provider
@@ -55,18 +55,21 @@ def attached() -> Recording:
 
 def balanced(settings: EndpointSettings = SETTINGS, **traffic: tuple[float, bool]) -> Recording:
     """The global layer over two regions; a region that is not named has the dial 1."""
-    dials = {region: traffic.get(region.partition("-")[0], (1.0, False)) for region in HANDLES}
 
     def program() -> Any:
+        everywhere: dict[str, RegionTraffic] = {}
         provider = google_provider("global", PROJECT, LABELS)
+        for region, handle in HANDLES.items():
+            endpoint = RegionEndpoint(Output.from_input("http://in.side"), Output.from_input(handle))
+            dial, drained = traffic.get(region.partition("-")[0], (1.0, False))
+            everywhere[region] = RegionTraffic(endpoint, dial, drained)
         balancer = GcpGlobalLoadBalancer(
             "global",
             {
                 "domain": "inference.example.com",
-                "handles": {region: Output.from_input(handle) for region, handle in HANDLES.items()},
                 "rate": 50,
+                "traffic": everywhere,
             },
-            dials,
             settings,
             ResourceOptions(providers=[provider]),
         )

@@ -104,7 +104,7 @@ def test_a_range_that_holds_fewer_nodes_than_the_pools_is_refused(
 
 
 def test_a_range_that_is_none_has_one_mistake() -> None:
-    mistake = only_mistake_of(with_network(nodes="10.0.0.1/22"))
+    mistake = only_mistake_of(with_network(nodes="10.0.0.1/28"))
     assert "is no range" in mistake.rule
 
 
