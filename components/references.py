@@ -30,7 +30,8 @@ def region_of(stack: str, region: str) -> RegionEndpoint:
             to run.
     """
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}"
-    reference = pulumi.StackReference(name, stack_name=Output.from_input(_known(stack, name)))
+    checked: Any = Output.from_input(_known(stack, name))  # an input like any other, though declared as text
+    reference = pulumi.StackReference(name, stack_name=checked)
     found = reference.get_output(OUTPUT).apply(lambda regions: _entry(stack, region, regions))
     return RegionEndpoint(
         url=found.apply(lambda entry: entry["endpoint"]),

@@ -48,10 +48,10 @@ def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:
             f"Choose a port of at most {target.port - (highest - LAST_PORT)}",
         )
     layers = parts.layers()
-    if layers == {Layer.GLOBAL.value}:
+    if layers == frozenset({Layer.GLOBAL.value}):
         yield Mistake(
             "layers",
-            sorted(layers),
+            [Layer.GLOBAL.value],
             "target local has no other stacks to read regions from: its ports and folders are one set",
             "Add platform, or leave `layers` out",
         )

@@ -116,7 +116,7 @@ def regions_are_made_here_or_read(parts: Parts) -> Iterable[Mistake]:
                 "this stack holds the layer platform, so it makes its regions itself",
                 "Remove it, or leave platform and apps to the other stack (`layers: [global]`)",
             )
-        if layers == {Layer.GLOBAL.value} and region.stack is None:
+        if layers == frozenset({Layer.GLOBAL.value}) and region.stack is None:
             yield Mistake(
                 f"regions[{index}].stack",
                 None,

@@ -11,7 +11,7 @@ from typing import Any
 
 from components.settings.load import load_stack_settings
 from components.settings.model import StackSettings
-from tests.recorder import Answers, Recording
+from tests.recorder import Recording
 from tests.stand_ins import StandIns
 
 Served = dict[tuple[str, str], tuple[str, str]]
@@ -31,7 +31,7 @@ class Case:
     """Regions that it has. A run stands in the second."""
     dials: tuple[float, float, float]
     """From the smallest that the target can keep to 1."""
-    answers: Answers
+    answers: StandIns
     replicas: str
     """Type of the resource that runs replicas."""
     served_by: Callable[[Mapping[str, Any]], Served]
@@ -115,7 +115,7 @@ def _cluster_served(inputs: Mapping[str, Any]) -> Served:
 
 
 PROCESSES, DEPLOYMENT = "skerry-local:index:ProcessSet", "kubernetes:apps/v1:Deployment"
-LOCAL_ANSWERS: Answers = {"skerry-local:index:Task": _task, PROCESSES: _process_set}
+LOCAL_ANSWERS = StandIns({"skerry-local:index:Task": _task, PROCESSES: _process_set})
 IMAGES = {name: f"registry.example.com/{name}@{PIN}" for name in ("training", "serving", "gateway")}
 AWS_REGIONS = ("us-east-1", "eu-west-1", "us-west-2")
 GCP_REGIONS = ("us-central1", "europe-west4", "us-east4")

@@ -96,7 +96,8 @@ def two_regions() -> tuple[Recording, PlainHost, PlainHost]:
         return [grant.uri for grants in hosts[1].granted.values() for grant in grants]
 
     recording = recorded(program)
-    return recording, *hosts
+    here, there = hosts
+    return recording, here, there
 
 
 def test_a_region_serves_a_copy_of_its_own_which_is_made_once() -> None:
