@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -43,9 +44,8 @@ class K8sGateway(pulumi.ComponentResource):
     ) -> None:
         super().__init__("skerry:index:K8sGateway", name, {}, opts)
         child = ResourceOptions(parent=self)
-        content = Output.from_input(dict(addresses)).apply(
-            lambda found: json.dumps(configuration(found, settings), sort_keys=True)
-        )
+        resolved: Output[Mapping[str, str]] = Output.from_input(cast(Any, dict(addresses)))
+        content = resolved.apply(lambda found: json.dumps(configuration(found, settings), sort_keys=True))
         self.config = k8s.core.v1.ConfigMap(
             f"{name}-config",
             metadata={
