@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from pulumi import Output
 
 from components.gcp.cluster import kubeconfig
 from components.gcp.ranges import SYSTEM_NODES_PER_ZONE
@@ -117,6 +118,10 @@ def test_the_provider_of_the_cluster_reaches_it_by_its_dns_name() -> None:
     assert DNS_NAME in str(provider.inputs["kubeconfig"])
 
 
-def test_a_long_region_leaves_room_in_an_account_id() -> None:
+def test_the_kubeconfig_leaves_as_a_secret() -> None:
+    assert made(lambda host: Output.from_input(host.cluster.kubeconfig.is_secret())).returned is True
+
+
+def test_the_account_of_nodes_has_an_id_that_google_takes() -> None:
     account = one(made(), "Account")["accountId"]
     assert 6 <= len(account) <= 30
