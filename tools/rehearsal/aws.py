@@ -27,13 +27,18 @@ EC2_IDS = {
     "RouteTable": "rtb",
     "RouteTableAssociation": "rtbassoc",
     "SecurityGroup": "sg",
-    "SecurityGroupRule": "sgrule",
+    "SecurityGroupEgressRule": "sgr",
+    "SecurityGroupIngressRule": "sgr",
     "Subnet": "subnet",
     "Volume": "vol",
     "Vpc": "vpc",
     "VpcEndpoint": "vpce",
 }
 """Prefix of an id, by kind; the kind's own name otherwise."""
+SERVICES = {"cloudwatch": "logs", "lb": "elasticloadbalancing", "vpc": "ec2"}
+"""The service in an ARN, where the type's module is called otherwise."""
+WITHOUT_REGION = {"cloudfront", "globalaccelerator", "iam", "route53"}
+"""Services whose ARNs name no region."""
 
 
 def region(inputs: Properties, config: Properties) -> str:
@@ -41,10 +46,14 @@ def region(inputs: Properties, config: Properties) -> str:
     return inputs.get("region") or config.get("region") or REGION
 
 
-def arn(resource: Resource, rest: str, service: str = "", within: str | None = None) -> str:
-    """An ARN of the documentation's account; `within` is its region, "" for a global service."""
-    place = region(resource.inputs, resource.config) if within is None else within
-    return f"arn:aws:{service or resource.module}:{place}:{ACCOUNT}:{rest}"
+def service(resource: Resource) -> str:
+    return SERVICES.get(resource.module, resource.module)
+
+
+def arn(resource: Resource, rest: str) -> str:
+    """An ARN of the documentation's account."""
+    place = "" if service(resource) in WITHOUT_REGION else region(resource.inputs, resource.config)
+    return f"arn:aws:{service(resource)}:{place}:{ACCOUNT}:{rest}"
 
 
 def name(resource: Resource) -> str:
@@ -53,7 +62,7 @@ def name(resource: Resource) -> str:
 
 def default(resource: Resource) -> Properties:
     """An id, a name and an ARN, which most types have."""
-    if resource.module == "ec2":
+    if service(resource) == "ec2":
         prefix = EC2_IDS.get(resource.kind, resource.kind.lower())
         identity = resource.id or f"{prefix}-{resource.hex[:17]}"
     else:
@@ -66,12 +75,12 @@ def default(resource: Resource) -> Properties:
     }
 
 
-def with_arn_as_id(rest: str, service: str = "", within: str | None = None) -> Row:
+def with_arn_as_id(rest: str) -> Row:
     """Types whose id is their ARN; `rest` may hold {name} and {hex}."""
 
     def row(resource: Resource) -> Properties:
         tail = rest.format(name=name(resource), hex=resource.hex[:16])
-        identity = resource.id or arn(resource, tail, service, within)
+        identity = resource.id or arn(resource, tail)
         return {"id": identity, "arn": identity}
 
     return row
@@ -83,7 +92,6 @@ def vpc(resource: Resource) -> Properties:
         "defaultRouteTableId": f"rtb-{resource.hex[:17]}",
         "mainRouteTableId": f"rtb-{resource.hex[:17]}",
         "defaultNetworkAclId": f"acl-{resource.hex[:17]}",
-        "ipv6CidrBlock": "2001:db8::/56",
     }
 
 
@@ -94,14 +102,14 @@ def eip(resource: Resource) -> Properties:
 def role(resource: Resource) -> Properties:
     path = resource.inputs.get("path") or "/"
     return {
-        "arn": arn(resource, f"role{path}{name(resource)}", within=""),
+        "arn": arn(resource, f"role{path}{name(resource)}"),
         "uniqueId": f"AROA{resource.hex[:17]}",
     }
 
 
 def oidc_provider(resource: Resource) -> Properties:
     host = str(resource.inputs.get("url", DOMAIN)).removeprefix("https://")
-    identity = resource.id or arn(resource, f"oidc-provider/{host}", within="")
+    identity = resource.id or arn(resource, f"oidc-provider/{host}")
     return {"id": identity, "arn": identity}
 
 
@@ -151,7 +159,7 @@ def bucket(resource: Resource) -> Properties:
 def load_balancer(resource: Resource) -> Properties:
     shape = {"network": "net", "gateway": "gwy"}.get(resource.inputs.get("loadBalancerType", ""), "app")
     rest = f"loadbalancer/{shape}/{name(resource)}/{resource.hex[:16]}"
-    identity = resource.id or arn(resource, rest, "elasticloadbalancing")
+    identity = resource.id or arn(resource, rest)
     return {
         "id": identity,
         "arn": identity,
@@ -162,7 +170,7 @@ def load_balancer(resource: Resource) -> Properties:
 
 
 def accelerator(resource: Resource) -> Properties:
-    identity = resource.id or arn(resource, f"accelerator/{resource.hex[:32]}", within="")
+    identity = resource.id or arn(resource, f"accelerator/{resource.hex[:32]}")
     return {
         "id": identity,
         "arn": identity,
@@ -173,24 +181,30 @@ def accelerator(resource: Resource) -> Properties:
     }
 
 
+def log_group(resource: Resource) -> Properties:
+    identity = resource.id or name(resource)
+    return {"id": identity, "arn": arn(resource, f"log-group:{identity}")}
+
+
 ROWS: dict[str, Row] = {
+    "aws:cloudwatch/logGroup:LogGroup": log_group,
     "aws:ec2/vpc:Vpc": vpc,
     "aws:ec2/eip:Eip": eip,
     "aws:ec2/launchTemplate:LaunchTemplate": lambda _: {"latestVersion": 1, "defaultVersion": 1},
     "aws:eks/cluster:Cluster": cluster,
     "aws:eks/nodeGroup:NodeGroup": node_group,
     "aws:globalaccelerator/accelerator:Accelerator": accelerator,
-    "aws:globalaccelerator/listener:Listener": with_arn_as_id("accelerator/{hex}/listener/{hex}", within=""),
+    "aws:globalaccelerator/listener:Listener": with_arn_as_id("accelerator/{hex}/listener/{hex}"),
     "aws:globalaccelerator/endpointGroup:EndpointGroup": with_arn_as_id(
-        "accelerator/{hex}/endpoint-group/{hex}", within=""
+        "accelerator/{hex}/endpoint-group/{hex}"
     ),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": oidc_provider,
-    "aws:iam/policy:Policy": with_arn_as_id("policy/{name}", within=""),
+    "aws:iam/policy:Policy": with_arn_as_id("policy/{name}"),
     "aws:iam/role:Role": role,
     "aws:kms/key:Key": key,
-    "aws:lb/listener:Listener": with_arn_as_id("listener/app/{name}/{hex}", "elasticloadbalancing"),
+    "aws:lb/listener:Listener": with_arn_as_id("listener/app/{name}/{hex}"),
     "aws:lb/loadBalancer:LoadBalancer": load_balancer,
-    "aws:lb/targetGroup:TargetGroup": with_arn_as_id("targetgroup/{name}/{hex}", "elasticloadbalancing"),
+    "aws:lb/targetGroup:TargetGroup": with_arn_as_id("targetgroup/{name}/{hex}"),
     "aws:s3/bucket:Bucket": bucket,
 }
 
