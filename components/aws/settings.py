@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from components.aws.subnets import LONGEST_PREFIX, SHORTEST_PREFIX
 from components.k8s.settings import UNRESOLVED, ClusterTarget, Image, cluster_rules, unresolved
 from components.settings.base import Frozen
-from components.settings.items import Layer
+from components.settings.items import Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.networks import Cidr, ranges_are_sound
 from components.settings.parts import Parts
@@ -121,10 +121,11 @@ def _network_is_of_its_region(path: str, region: str, network: AwsNetwork) -> It
 
 def _reservations_are_of_ec2(parts: Parts) -> Iterable[Mistake]:
     for index, pool in parts.pools:
-        if pool.reservation is not None and not RESERVATION.fullmatch(pool.reservation):
+        used = pool.reservation if Capacity.RESERVED in pool.ladder else None
+        if used is not None and not RESERVATION.fullmatch(used):
             yield Mistake(
                 f"pools[{index}].reservation",
-                pool.reservation,
+                used,
                 "EC2 knows a capacity reservation by its id, cr- and 17 hexadecimal digits",
                 "Write the id that `aws ec2 describe-capacity-reservations` lists",
             )
