@@ -28,7 +28,9 @@ MAINTENANCE: ClusterMaintenancePolicyRecurringWindowArgsDict = {
     "end_time": "2026-01-03T08:00:00Z",
     "recurrence": "FREQ=WEEKLY;BYDAY=SA,SU",
 }
-"""12 hours a week. Source: Google's page "Maintenance windows and exclusions": at least 48 hours in any 32 days."""
+"""12 hours a week, hence 48 or more in any 32 days. Source: google/skills at 1af77752, skills/cloud/gke-upgrades, wants
+48 hours in any 92 days; older public quotations of Google's text say 32 days, in blocks of 4 hours and more, read
+2026-11-24. Google's page itself was not opened."""
 
 
 class GcpClusterArgs(TypedDict):
@@ -53,7 +55,8 @@ class GcpClusterArgs(TypedDict):
 class GcpCluster(pulumi.ComponentResource):
     """The control plane has no address at all, neither public nor private: it is reached by its DNS name, where Google
     asks IAM (`container.clusters.connect`) before a request comes near the API server. `up` therefore runs from
-    anywhere as whoever may, also when it makes the network itself; docs/decisions/0009-gcp.md has the alternatives.
+    anywhere as whoever may, also when it makes the network itself; docs/decisions/0009-gcp.md has the alternatives and
+    the sources.
     """
 
     def __init__(self, name: str, args: GcpClusterArgs, opts: ResourceOptions | None = None) -> None:

@@ -1,7 +1,7 @@
 """Identities of pods: a Kubernetes service account is itself a principal of IAM, and is granted folders of buckets.
 
-No Google service account stands in between, and nothing is annotated. Source: Google's page "Workload Identity
-Federation for GKE", read 2026-11-24.
+No Google service account stands in between, and nothing is annotated. Source: the form of the member in Google's page
+"Principal identifiers" of IAM (apstndb/iam-docs-mirror at f18d8b7b), read 2026-11-24.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from components.contracts import Access, Egress, Grant, TierAccess
 from components.gcp.network import PRIVATE_RANGE
 
 ROLES = {Access.READ: "roles/storage.objectViewer", Access.WRITE: "roles/storage.objectUser"}
-"""Read and list; the same, create, replace and delete (to replace is to delete). Source: Google's page "IAM roles for
-Cloud Storage", read 2026-11-24."""
+"""Read and list; the same, create, replace and delete (to replace is to delete). Source: Google's page "Cloud Storage
+roles and permissions" of IAM (apstndb/iam-docs-mirror at f18d8b7b), read 2026-11-24."""
 METADATA_SERVER = "169.254.169.254/32"
 METADATA_PORTS = (80, 8080)
-"""Where pods get credentials on Dataplane V2. Source: Google's page on Workload Identity Federation for GKE, network
-policies, read 2026-11-24."""
+"""Where pods get credentials on Dataplane V2. Source: public projects that follow Google's page name port 80, or 80 and
+8080, looked up 2026-11-24. The page itself was not opened; whether 8080 is needed is unresolved."""
 HTTPS = 443
 EGRESS = (
     *(Egress(METADATA_SERVER, port) for port in METADATA_PORTS),
@@ -45,8 +45,10 @@ def bucket_of(uri: str) -> str:
 def condition(uri: str) -> str:
     """IAM condition that holds for the objects of a folder, and for listing it, and for nothing beside it.
 
-    Listing is asked of the bucket, so it is told by its prefix. Source: Google's page "Resource attributes and Cloud
-    Storage" of IAM conditions, read 2026-11-24.
+    Listing is asked of the bucket, so it is told by its prefix. Source: Google's page "Attribute reference for IAM
+    Conditions" (apstndb/iam-docs-mirror at f18d8b7b), read 2026-11-24. The same page warns that this attribute is
+    supported in Credential Access Boundaries only, and that Cloud Storage fails unexpectedly when a role binding has
+    it. Unresolved: docs/decisions/0009-gcp.md.
     """
     bucket = bucket_of(uri)
     folder = uri.removeprefix("gs://").partition("/")[2].strip("/")

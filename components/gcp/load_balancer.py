@@ -22,7 +22,7 @@ from components.settings.items import EndpointSettings
 
 CALLERS = ("130.211.0.0/22", "35.191.0.0/16")
 """Where requests and health checks of Google's front ends come from. Source: Google's page "Firewall rules" of Cloud
-Load Balancing, global external Application Load Balancer, read 2026-11-24."""
+Load Balancing, row of the global external Application Load Balancer with zonal endpoint groups, read 2026-11-24."""
 SERVICE, SERVICE_PORT = "gateway", 80
 NEG, NEG_STATUS = "cloud.google.com/neg", "cloud.google.com/neg-status"
 STATUS_IS_THERE = f"jsonpath={{.metadata.annotations['{NEG_STATUS}']}}"

@@ -26,10 +26,12 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 TAINTS_OF = {Kind.CPU: (), Kind.GPU: ("nvidia.com/gpu",), Kind.TPU: ("google.com/tpu",)}
 """Taints, with the value `present`, that GKE itself puts on nodes with an accelerator of this kind."""
 SPOT_NOTICE_SECONDS = 30
-"""Best effort, from the notice to the end of the machine. Source: Google's page "Spot VMs" of Compute Engine, read
-2026-11-24."""
+"""From the notice to the end of the machine. Source: `Scheduling.skipGuestOsShutdown` in the discovery document of
+compute v1, and Google's page "Spot VMs" of GKE, which gives pods up to these 30 seconds, read 2026-11-24. That they
+are best effort is unresolved: from memory, not looked up."""
 SYSTEM_SECONDS = 5
-"""What of it the node's own pods get at the end, instead of GKE's 15: the rest is the workload's."""
+"""What of it the node's own pods get at the end, instead of GKE's 15: the rest is the workload's. Source of the 15: the
+same page."""
 NOTICES = {Capacity.RESERVED: None, Capacity.ON_DEMAND: None, Capacity.SPOT: SPOT_NOTICE_SECONDS}
 
 

@@ -14,16 +14,19 @@ ROLES = {
     "runtime": "roles/container.defaultNodeServiceAccount",
     "images": "roles/artifactregistry.reader",
 }
-"""What nodes may do in the project: write logs and metrics, pull images. Source: Google's page "Harden your cluster",
-least privilege for nodes, read 2026-11-24."""
+"""What nodes may do in the project: write logs and metrics, pull images. Source: Google's page "Configure GKE node
+service accounts" (the first is the least that GKE wants), IAM's lists of what both roles hold (apstndb/iam-docs-mirror
+at f18d8b7b) and CIS GKE benchmark 2.0.0, 5.2.1, which names both, read 2026-11-24."""
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-"""OAuth scopes limit nothing that IAM does not; Google recommends this one and roles instead."""
+"""OAuth scopes limit nothing that IAM does not. That Google recommends this one and roles instead is unresolved: from
+memory, not looked up."""
 DISK_GIB = 200
 """Boot disk: images of training workloads are several GiB each, and a node keeps a few."""
 KUBELET: NodePoolNodeConfigKubeletConfigArgsDict = {"insecure_kubelet_readonly_port_enabled": "FALSE"}
 """No port of the kubelet answers without authentication."""
 LONGEST_POOL_NAME = 32
-"""Of a node pool's logical name: GKE allows 40 characters, and 8 are the random end of an autoname."""
+"""Of a node pool's logical name: GKE allows 40 characters, and 8 are the random end of an autoname. The 40 are
+unresolved: from memory, not looked up."""
 
 
 class GcpNodeAccountArgs(TypedDict):

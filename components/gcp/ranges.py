@@ -1,12 +1,15 @@
 """What address ranges can hold. Pure.
 
-Source: Google's pages "VPC-native clusters" (limits of the ranges; a node takes a block of pods of its own, a /24 with
-the default of 110 pods per node) and "Subnets" (four addresses of a primary range are reserved), read 2026-11-24.
+Limits are those of ranges that a user makes, as here; for ranges that GKE makes they are narrower. Source: the tables
+and formulas of Google's page "VPC-native clusters", read in public notes that quote them, 2026-11-24; the page itself
+was not opened. google/skills at 1af77752, skills/cloud/gke-networking, has the /24 per node with 110 pods. Public notes
+on Google's page "Subnets" have the four reserved addresses. Unresolved: the quoted table takes one more address for
+clusters on Private Service Connect, and nothing found says whether one without IP endpoints is among them.
 """
 
 from __future__ import annotations
 
-PREFIXES = {"nodes": (8, 29), "pods": (9, 21), "services": (16, 27)}
+PREFIXES = {"nodes": (8, 29), "pods": (9, 24), "services": (16, 28)}
 """Range -> shortest and longest prefix that GKE takes."""
 PODS_PREFIX = 24
 """Of the block of pods that a node takes."""

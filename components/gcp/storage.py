@@ -18,10 +18,10 @@ from components.contracts import Tiers
 from components.naming import physical_name
 
 LONGEST_NAME = 63
-"""Of a bucket. Source: Google's page "About Cloud Storage buckets", read 2026-11-24."""
+"""Of a bucket. Source: `Bucket.name` in pulumi-gcp 10.2.0."""
 SOFT_DELETE_SECONDS = 7 * 24 * 3600
 """How long what was deleted or overwritten can be brought back, Google's default. Versioning would keep every
-checkpoint that a run replaces, at full price and without end."""
+checkpoint that a run replaces, at full price and without end. Source: the policy's docstring in pulumi-gcp 10.2.0."""
 UPLOAD_DAYS = 7
 """After which the parts of an upload that nobody finished are removed."""
 
@@ -42,8 +42,8 @@ TIERS = (
     Tier("warm", "STANDARD", ((30, "NEARLINE"), (90, "COLDLINE"))),
     Tier("cold", "COLDLINE", ((365, "ARCHIVE"),)),
 )
-"""Ages are the least days that Google bills in the colder classes: 30, 90, 365. Source: Google's page "Storage
-classes", read 2026-11-24."""
+"""Ages are the least days that Google bills in the colder classes: 30, 90, 365. Source: the table of Google's page
+"Storage classes", read 2026-11-24."""
 
 
 def lifecycle(tier: Tier) -> list[BucketLifecycleRuleArgsDict]:

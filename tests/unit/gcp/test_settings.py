@@ -79,8 +79,8 @@ def test_ranges_of_two_regions_may_not_overlap_either() -> None:
 @pytest.mark.parametrize(
     ("use", "cidr", "words"),
     [
-        ("pods", "10.16.0.0/22", "/9 to /21"),
-        ("services", "10.0.16.0/28", "/16 to /27"),
+        ("pods", "10.16.0.0/25", "/9 to /24"),
+        ("services", "10.0.16.0/29", "/16 to /28"),
         ("nodes", "10.0.0.0/30", "/8 to /29"),
     ],
 )
@@ -92,7 +92,11 @@ def test_a_range_that_gke_finds_too_small_is_told_the_sizes(use: str, cidr: str,
 
 @pytest.mark.parametrize(
     ("use", "cidr", "holds", "remedy"),
-    [("pods", "10.16.0.0/21", 8, "/20 or shorter"), ("nodes", "10.0.0.0/28", 12, "/27 or shorter")],
+    [
+        ("pods", "10.16.0.0/24", 1, "/20 or shorter"),
+        ("pods", "10.16.0.0/21", 8, "/20 or shorter"),
+        ("nodes", "10.0.0.0/28", 12, "/27 or shorter"),
+    ],
 )
 def test_a_range_that_holds_fewer_nodes_than_the_pools_is_refused(
     use: str, cidr: str, holds: int, remedy: str
