@@ -24,6 +24,7 @@ METADATA_SERVER = "169.254.169.254/32"
 METADATA_PORTS = (80, 8080)
 """Where pods get credentials on Dataplane V2. Source: public projects that follow Google's page name port 80, or 80 and
 8080, looked up 2026-11-24. The page itself was not opened; whether 8080 is needed is unresolved."""
+BUCKET_TYPE = "storage.googleapis.com/Bucket"
 HTTPS = 443
 EGRESS = (
     *(Egress(METADATA_SERVER, port) for port in METADATA_PORTS),
@@ -43,21 +44,17 @@ def bucket_of(uri: str) -> str:
 
 
 def condition(uri: str) -> str:
-    """IAM condition that holds for the objects of a folder, and for listing it, and for nothing beside it.
+    """IAM condition that holds for the objects of a folder, and for listing names in its bucket.
 
-    Listing is asked of the bucket, so it is told by its prefix. Source: Google's page "Attribute reference for IAM
-    Conditions" (apstndb/iam-docs-mirror at f18d8b7b), read 2026-11-24. The same page warns that this attribute is
-    supported in Credential Access Boundaries only, and that Cloud Storage fails unexpectedly when a role binding has
-    it. Unresolved: docs/decisions/0009-gcp.md.
+    Listing is asked of the bucket, not of an object, so a folder's reader sees the names of the whole bucket and the
+    content of the folder alone. An attribute for the listed prefix exists, and is supported in Credential Access
+    Boundaries only (Google's page "Attribute reference for IAM Conditions", apstndb/iam-docs-mirror at f18d8b7b). This
+    form was seen in several public configurations that say so too. Both read 2026-11-24.
     """
-    bucket = bucket_of(uri)
     folder = uri.removeprefix("gs://").partition("/")[2].strip("/")
     prefix = f"{folder}/" if folder else ""
-    objects = json.dumps(f"projects/_/buckets/{bucket}/objects/{prefix}")
-    return (
-        f"resource.name.startsWith({objects}) || "
-        f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith({json.dumps(prefix)})'
-    )
+    objects = json.dumps(f"projects/_/buckets/{bucket_of(uri)}/objects/{prefix}")
+    return f'resource.type == "{BUCKET_TYPE}" || resource.name.startsWith({objects})'
 
 
 class GcpAccessArgs(TypedDict):

@@ -30,13 +30,15 @@ def grant(uri: str, access: Access = Access.READ) -> Grant:
     return Grant(Output.from_input(uri), access)
 
 
-def holds(expression: str, resource: str, listed: str = "") -> bool:
-    """What IAM would say of a resource's name and the prefix of a listing, of the two forms that are used."""
+def holds(expression: str, resource: str) -> bool:
+    """What IAM would say of a bucket or an object, by its name, of the form that is used."""
     quoted = r'"(?:[^"\\]|\\.)*"'
-    objects = re.search(rf"resource\.name\.startsWith\(({quoted})\)", expression)
-    prefix = re.search(rf'objectListPrefix", ""\)\.startsWith\(({quoted})\)', expression)
-    assert objects and prefix
-    return resource.startswith(json.loads(objects[1])) or listed.startswith(json.loads(prefix[1]))
+    found = re.fullmatch(
+        rf"resource\.type == ({quoted}) \|\| resource\.name\.startsWith\(({quoted})\)", expression
+    )
+    assert found
+    kind = "storage.googleapis.com/Object" if "/objects/" in resource else "storage.googleapis.com/Bucket"
+    return kind == json.loads(found[1]) or resource.startswith(json.loads(found[2]))
 
 
 def test_a_service_account_is_itself_the_member() -> None:
@@ -83,12 +85,14 @@ def test_an_account_without_grants_needs_nothing() -> None:
 def test_a_grant_holds_for_its_folder_and_for_nothing_beside_it(folder: str, other: str) -> None:
     expression = condition(f"gs://bucket/{folder}")
     objects = "projects/_/buckets/bucket/objects"
-    assert holds(expression, f"{objects}/{folder}/model.bin", "no")
-    assert holds(expression, "projects/_/buckets/bucket", f"{folder}/")
+    assert holds(expression, f"{objects}/{folder}/model.bin")
     within = f"{other}/".startswith(f"{folder}/")
-    assert holds(expression, f"{objects}/{other}/model.bin", "no") == within
-    assert holds(expression, "projects/_/buckets/bucket", f"{other}/") == within
-    assert not holds(expression, f"{objects}/{folder}-more/model.bin", "no")
+    assert holds(expression, f"{objects}/{other}/model.bin") == within
+    assert not holds(expression, f"{objects}/{folder}-more/model.bin")
+
+
+def test_names_in_the_bucket_can_be_listed() -> None:
+    assert holds(condition("gs://bucket/models"), "projects/_/buckets/bucket")
 
 
 @given(FOLDERS)
