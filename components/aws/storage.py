@@ -28,7 +28,7 @@ OLD_VERSION_DAYS = 30
 
 @dataclass(frozen=True)
 class Tier:
-    """One row of the table below."""
+    """A tier, and how its objects cool."""
 
     name: str
     moves: tuple[tuple[int, str], ...]

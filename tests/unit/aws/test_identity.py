@@ -122,6 +122,11 @@ def test_pods_reach_no_private_address_but_the_agent(number: int) -> None:
     assert found == ([AGENT] if str(address) == "169.254.170.23" else [])
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1", "10.200.0.1", "172.31.0.1", "192.168.1.1", "100.100.0.1"])
+def test_no_network_of_ours_is_public(address: str) -> None:
+    assert not [cidr for cidr in public_ranges() if IPv4Address(address) in IPv4Network(cidr)]
+
+
 def test_the_public_ranges_are_all_others_once() -> None:
     found = [IPv4Network(cidr) for cidr in public_ranges()]
     assert not [pair for pair in combinations(found, 2) if pair[0].overlaps(pair[1])]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from components.aws.ladder import LONGEST_LADDER, group_name, priorities
-from components.aws.node_pool import CAPACITY_TYPES, SPOT_NOTICE_SECONDS
+from components.aws.node_pool import CAPACITY_TYPES
 from components.aws.nodes import IMAGES, LONGEST_GROUP
 from components.catalog.aws import REGIONS
 from components.settings.base import NAME_PATTERN
@@ -52,7 +52,11 @@ def test_a_rungs_nodes_are_machines_of_the_catalog_that_say_pool_and_rung(rung: 
 
 
 def test_each_rung_is_bought_as_it_says() -> None:
-    assert {rung: group(rung)["capacityType"] for rung in Capacity} == CAPACITY_TYPES
+    assert {rung.value: group(rung)["capacityType"] for rung in Capacity} == {
+        "reserved": "ON_DEMAND",
+        "spot": "SPOT",
+        "on-demand": "ON_DEMAND",
+    }
     reserved = {rung: template(rung).get("capacityReservationSpecification") for rung in Capacity}
     assert reserved == {
         Capacity.RESERVED: {"capacityReservationTarget": {"capacityReservationId": RESERVATION}},
@@ -109,7 +113,7 @@ def test_the_placement_tolerates_every_taint_and_selects_by_a_label_of_the_nodes
     found = group(Capacity.SPOT)
     assert [tuple(one) for one in taints] == [(one["key"], one["value"]) for one in found["taints"]]
     assert selector.items() <= found["labels"].items()
-    assert notices == [None, SPOT_NOTICE_SECONDS, None]
+    assert notices == [None, 120, None]
 
 
 def test_images_and_capacity_types_are_such_that_eks_knows() -> None:
