@@ -22,7 +22,8 @@ UP = {
 DOWN = {"destroy": ("destroy", "--yes", "--skip-preview")}
 PHASES = (*UP, *DOWN)
 CHANGED = (
-    "It declares something else than a moment ago: a random number, a time, or an order that is not fixed."
+    "The program declares something else than a moment ago: a random number, a time, an order that is not fixed; or an "
+    "input is wired from an output that the stand-in does not give (docs/how-to/rehearse.md)."
 )
 EMPTY = "empty-program"
 BUILT_IN = ("pulumi:providers:pulumi", "pulumi:pulumi:Stack", "pulumi:pulumi:StackReference")
@@ -38,6 +39,13 @@ class Rehearsed:
     """Resources that a stand-in answered for, the providers among them."""
     runs: dict[str, Done] = field(default_factory=dict[str, Done])
     """By phase."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the engine and the stand-ins warned of, each once."""
+        lines = (line for run in self.runs.values() for line in run.text.splitlines())
+        found = (line.partition("warning: ")[2].strip() for line in lines)
+        return list(dict.fromkeys(filter(None, found)))
 
     @property
     def peak_mb(self) -> float:

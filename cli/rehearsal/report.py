@@ -16,7 +16,7 @@ WIDTH = 200
 
 
 def show(results: Sequence[Rehearsed]) -> None:
-    """Prints the table of the phases, then what stands in the denominator."""
+    """Prints the table of the phases, then what stands in the denominator, then warnings."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
@@ -29,6 +29,9 @@ def show(results: Sequence[Rehearsed]) -> None:
         "What ran is the engine, the program and the stack files.\n"
     )
     console.print(_unchecked(types, console.is_terminal))
+    for result in results:
+        for warning in result.warnings:
+            console.print(f"\n{result.stack}: warning: {warning}", markup=False)
 
 
 def _phases(results: Sequence[Rehearsed], ruled: bool) -> Table:

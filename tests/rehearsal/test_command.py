@@ -57,10 +57,15 @@ def test_the_summary_is_a_plain_table_with_an_empty_program_beside_the_stack(see
 def test_the_summary_says_that_nothing_was_checked_and_lists_every_type_as_unchecked(seen: Seen) -> None:
     assert "CHECKED NOTHING YET: 0 of 9 resources" in seen.done.stdout
     assert "no input was compared" in seen.done.stdout
-    denominator = [line.split() for line in seen.done.stdout.split("type ")[1].splitlines()[1:]]
+    table, _, _ = seen.done.stdout.split("type ")[1].partition("\n\n")
+    denominator = [line.split() for line in table.splitlines()[1:]]
     assert sum(int(count) for _, count, _ in denominator) == 9
     assert ["gcp:container/cluster:Cluster", "1", "0"] in denominator
     assert {checked for _, _, checked in denominator} == {"0"}
+
+
+def test_what_the_program_warns_of_is_told_once(seen: Seen) -> None:
+    assert seen.done.stdout.count("small-gcp: warning: the reader has no key") == 1
 
 
 def test_a_rehearsal_leaves_no_file_and_no_process(seen: Seen) -> None:
@@ -116,6 +121,16 @@ def test_an_invoke_that_no_stand_in_knows_is_named_with_the_table_that_lacks_it(
     assert done.returncode == 1
     assert "invoke 'aws:ec2/getAmi:getAmi' is not in the stand-in's table" in done.stderr
     assert "tools/rehearsal/aws.py" in done.stderr
+
+
+def test_an_input_that_is_wired_from_an_output_that_no_row_gives_fails_the_second_preview(
+    caller: Caller, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path / "project", thin=faulty("no answer"))
+    done = caller.rehearse(project, "thin")
+    assert done.returncode == 1
+    assert "an output that the stand-in does not give (docs/how-to/rehearse.md)" in done.stderr
+    assert "aws:s3:Bucket wired update [diff: +bucket]" in done.stderr
 
 
 @contextmanager

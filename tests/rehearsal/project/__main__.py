@@ -81,6 +81,7 @@ def regional_gcp() -> None:
         member=account.member,
         opts=options,
     )
+    pulumi.log.warn("the reader has no key")
     service = in_cluster(pulumi.Output.format("https://{0}", cluster.endpoint))
     groups = service.metadata.annotations.apply(lambda found: found["cloud.google.com/neg-status"])
     note(email=account.email, endpoint=groups)
@@ -142,6 +143,15 @@ def provoke() -> None:
     elif fault["kind"] == "crash":
         aws.s3.Bucket("started", opts=options)
         raise KeyError("a bug of the program")
+    elif fault["kind"] == "no answer":
+        control = aws.cloudfront.OriginAccessControl(
+            "asked",
+            origin_access_control_origin_type="s3",
+            signing_behavior="always",
+            signing_protocol="sigv4",
+            opts=options,
+        )
+        aws.s3.Bucket("wired", bucket=control.etag, tags={"of": control.id}, opts=options)
     elif fault["kind"] == "environment":
         raise pulumi.RunError(f"it sees {' '.join(f'{key}={value}' for key, value in os.environ.items())}'")
     elif fault["kind"] == "question":
