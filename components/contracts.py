@@ -26,8 +26,8 @@ from components.settings.items import (
 )
 
 HEALTH_PATH = "/healthz"
-"""What every regional endpoint answers with 200 while any service of the region has a healthy replica; a service that
-is missing there is answered elsewhere."""
+"""What every regional endpoint answers with 200 while any service of the region has a healthy replica. A service that
+is missing there is answered elsewhere where the global load balancer tries a request again, and with 503 where not."""
 
 
 class CapacityError(ValueError):
@@ -99,8 +99,8 @@ class RegionEndpoint:
     """One address in front of a region's services; an Output of a program, never discovered."""
 
     url: Output[str]
-    """Where the region answers by itself, to those who reach it there: this machine, a private network, a cluster. The
-    world comes by the global load balancer."""
+    """Where the region's endpoint is: on this machine, in a private network or in a cluster. Firewalls and policies let
+    in the global load balancer, by which the world comes, and hardly anybody else."""
     handle: Output[str]
     """The target's own handle of the endpoint as JSON, for its global load balancer; survives a StackReference."""
 
@@ -157,7 +157,7 @@ class Placement:
     architecture: str
     """kubernetes.io/arch of the nodes."""
     max_nodes: int
-    """Nodes over all rungs; quota is made of it."""
+    """Nodes that what is placed may take. Each rung may grow to it, and quota is made of it."""
     rungs: tuple[Rung, ...]
     """In the order in which they are tried."""
     topology_keys: tuple[str, ...]
@@ -272,6 +272,8 @@ class ClusterHost(Protocol):
     tiers: Tiers
     callers: tuple[str, ...]
     """CIDRs from which `attach` lets requests and health checks reach the pods."""
+    resolvers: tuple[str, ...]
+    """CIDRs at which pods are told names, beside the cluster's own DNS."""
 
     def pool(self, pool: PoolSettings) -> Placement:
         """Makes a node pool, or adopts one, and says how pods land on it."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from components.settings.model import StackSettings
 
 HASH_DIGITS = 8
+LONGEST_LABEL = 63
 
 
 def physical_name(*parts: str, limit: int) -> str:
@@ -34,5 +35,10 @@ def short_version(digest: str) -> str:
 
 
 def labels_of(settings: StackSettings, stack: str) -> Mapping[str, str]:
-    """Labels of everything that can carry them, by Google's rule, which holds on every cloud."""
-    return {"environment": settings.environment, "stack": stack, "managed-by": "skerry", **settings.labels}
+    """Labels of everything that can carry them, by a rule that both clouds and Kubernetes share."""
+    own = {
+        "environment": settings.environment,
+        "stack": physical_name(stack, limit=LONGEST_LABEL),
+        "managed-by": "skerry",
+    }
+    return {**own, **settings.labels}

@@ -60,6 +60,7 @@ class AwsClusterHost(pulumi.ComponentResource):
             mine,
         )
         self.callers = self.network.private_cidrs
+        self.resolvers: tuple[str, ...] = ()
         self.storage = AwsTieredStorage(
             f"{name}-tiers",
             {"stack": stack, "region": name, "account": account, "key": self.keys.arn("buckets")},

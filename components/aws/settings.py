@@ -71,11 +71,11 @@ class AwsTarget(ClusterTarget):
 
 def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     """Rules that hold on AWS only."""
-    yield from cluster_rules(parts, target, target.networks, "s3://")
+    yield from cluster_rules(parts, target, target.name, target.networks, "s3://")
     ranges = {f"target.networks.{region}.cidr": network.cidr for region, network in target.networks.items()}
     yield from ranges_are_sound(ranges, dict.fromkeys(ranges, (SHORTEST_PREFIX, LONGEST_PREFIX)))
     for region, network in target.networks.items():
-        yield from _network_is_of_its_region(f"target.networks.{region}", region, network)
+        yield from _network_is_of_its_region(f"target.networks.{region}", region, target.account, network)
     yield from _reservations_are_of_ec2(parts)
     layers = parts.layers() or frozenset[str]()
     if Layer.GLOBAL.value in layers:
@@ -89,7 +89,7 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
         )
 
 
-def _network_is_of_its_region(path: str, region: str, network: AwsNetwork) -> Iterable[Mistake]:
+def _network_is_of_its_region(path: str, region: str, account: str, network: AwsNetwork) -> Iterable[Mistake]:
     for index, zone in enumerate(network.zones):
         if zone[:-1] != region:
             yield Mistake(
@@ -100,11 +100,12 @@ def _network_is_of_its_region(path: str, region: str, network: AwsNetwork) -> It
             )
     if len(set(network.zones)) < len(network.zones):
         yield Mistake(f"{path}.zones", list(network.zones), "names a zone twice", "Choose different zones")
-    if network.certificate.split(":")[3] != region:
+    _, _, _, issued_in, owner, _ = network.certificate.split(":")
+    if (issued_in, owner) != (region, account):
         yield Mistake(
             f"{path}.certificate",
             network.certificate,
-            f"a load balancer takes a certificate of its own region, {region!r}",
+            f"a load balancer takes a certificate of its own region, {region!r}, and account, {account}",
             "Issue one there",
         )
     for index, cidr in enumerate(network.operators):

@@ -68,13 +68,20 @@ def fixed_bootstrap(node: str, listeners: Sequence[Json], clusters: Sequence[Jso
     }
 
 
-def region_listener(address: Address, services: Mapping[str, str], endpoint: EndpointSettings) -> Json:
+def region_listener(
+    address: Address,
+    services: Mapping[str, str],
+    endpoint: EndpointSettings,
+    connection_seconds: int | None = None,
+) -> Json:
     """Listener of a region.
 
     Args:
         address: where it listens.
         services: model name -> cluster.
         endpoint: time-outs.
+        connection_seconds: after which a caller is asked, with an answer, to connect anew; None for never. Whoever
+            stands in front and keeps connections follows a change of proxies only so.
     """
     filters = [
         {
@@ -109,7 +116,11 @@ def region_listener(address: Address, services: Mapping[str, str], endpoint: End
             },
         },
     ]
-    return _listener(address, filters, region_routes(services, endpoint), endpoint)
+    listener = _listener(address, filters, region_routes(services, endpoint), endpoint)
+    if connection_seconds is not None:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["common_http_protocol_options"] = {"max_connection_duration": f"{connection_seconds}s"}
+    return listener
 
 
 def global_listener(address: Address, endpoint: EndpointSettings) -> Json:

@@ -13,7 +13,7 @@ from components.gcp.cluster import GcpCluster
 from components.gcp.identity import GcpAccess
 from components.gcp.keys import GcpKeys
 from components.gcp.load_balancer import CALLERS, LONGEST_NAME, GcpRegionEndpoint
-from components.gcp.network import GcpVpc
+from components.gcp.network import RESOLVERS, GcpVpc
 from components.gcp.node_pool import GcpGpuNodePool
 from components.gcp.nodes import GcpNodeAccount, NodeSetup
 from components.gcp.settings import GcpNetwork
@@ -45,6 +45,7 @@ class GcpClusterHost(pulumi.ComponentResource):
         super().__init__("skerry:index:GcpClusterHost", name, {}, opts)
         self.name = name
         self.callers: tuple[str, ...] = CALLERS
+        self.resolvers: tuple[str, ...] = RESOLVERS
         self._args = args
         self._parts = ("skerry", args["environment"], name)
         project, network = args["project"], args["network"]

@@ -70,7 +70,7 @@ class GcpTarget(ClusterTarget):
 
 def gcp_rules(parts: Parts, target: GcpTarget) -> Iterable[Mistake]:
     """Rules that hold on GCP only."""
-    yield from cluster_rules(parts, target, target.networks, "gs://")
+    yield from cluster_rules(parts, target, target.name, target.networks, "gs://")
     yield from _ranges(target)
     for region, network in target.networks.items():
         path = f"target.networks.{region}"

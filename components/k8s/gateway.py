@@ -20,9 +20,11 @@ PORT = 10000
 REPLICAS = 2
 FILE = "envoy.json"
 FOLDER = "/etc/envoy"
-NOTICE_SECONDS = 20
-"""Between the end of a pod's traffic and its SIGTERM, at which Envoy stops at once: load balancers take as long to see
-it (two failed checks of 5 s, and a margin)."""
+CONNECTION_SECONDS = 30
+"""How long a load balancer keeps a connection: it may lead to a pod that is about to stop."""
+NOTICE_SECONDS = CONNECTION_SECONDS + 15
+"""Between the end of a pod's new connections and its SIGTERM, at which Envoy stops at once: by then its callers have
+been asked to connect anew."""
 ZONE = "topology.kubernetes.io/zone"
 RESOURCES = {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
 
@@ -143,5 +145,6 @@ def configuration(addresses: Mapping[str, str], settings: EndpointSettings) -> e
     """
     found = {name: [(host, port) for host, port in json.loads(text)] for name, text in addresses.items()}
     services = {name: replicas for name, replicas in found.items() if replicas}
-    listener = envoy.region_listener(("0.0.0.0", PORT), {name: name for name in services}, settings)
+    names = {name: name for name in services}
+    listener = envoy.region_listener(("0.0.0.0", PORT), names, settings, CONNECTION_SECONDS)
     return envoy.fixed_bootstrap("gateway", [listener], envoy.region_clusters(services, settings))

@@ -19,8 +19,10 @@ THREADS = 1
 TERMINATION_MARGIN_SECONDS = 15
 NOTICE_SECONDS = 5
 """Between the end of a pod's traffic and its SIGTERM: endpoints and health checks take some seconds to spread."""
-START_PERIOD_SECONDS, START_TRIES = 10, 180
-"""A replica may take half an hour: a node is bought, an image pulled and a version published meanwhile."""
+START_PERIOD_SECONDS, START_TRIES = 10, 120
+"""A replica may take twenty minutes to load a version, which may still be on its way to the tier."""
+NODE_SECONDS = 900
+"""Before that a node is bought and an image pulled."""
 TARGET_CPU_PERCENT = 70
 """Of the request, at which the autoscaler adds a replica. CPU is the one figure that every cluster measures itself."""
 
@@ -46,7 +48,8 @@ class K8sInferenceService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("skerry:index:K8sInferenceService", name, {}, opts)
         chosen = pods.selector(pods.SERVING, service.name)
-        metadata: pods.Json = {"name": service.name, "namespace": namespace, "labels": chosen}
+        title = pods.service_name(service.name)
+        metadata: pods.Json = {"name": title, "namespace": namespace, "labels": chosen}
         child = ResourceOptions(parent=self)
         self.policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-policy",
@@ -118,7 +121,7 @@ class K8sInferenceService(pulumi.ComponentResource):
                         "type": "RollingUpdate",
                         "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
                     },
-                    "progressDeadlineSeconds": START_PERIOD_SECONDS * START_TRIES,
+                    "progressDeadlineSeconds": START_PERIOD_SECONDS * START_TRIES + NODE_SECONDS,
                     "template": {
                         "metadata": {"labels": pods.labels(pods.SERVING, service.name)},
                         "spec": template,
@@ -145,7 +148,7 @@ class K8sInferenceService(pulumi.ComponentResource):
                 spec=_autoscaler(service),
                 opts=ResourceOptions(parent=self, depends_on=[self.deployment]),
             )
-        host = f"{service.name}.{pods.NAMESPACE}.svc.cluster.local"
+        host = f"{title}.{pods.NAMESPACE}.svc.cluster.local"
         address = json.dumps([[host, pods.SERVING_PORT]] if service.replicas else [])
         # Known before `up`, so that a preview shows no change of what is not changed, and still after the replicas.
         self.address: Output[str] = self.deployment.urn.apply(lambda _: address)
@@ -164,7 +167,11 @@ def _probe(path: str, period: int, tries: int) -> pods.Json:
 def _autoscaler(service: ServiceSettings) -> pods.Json:
     target = {"type": "Utilization", "averageUtilization": TARGET_CPU_PERCENT}
     return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": service.name},
+        "scaleTargetRef": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": pods.service_name(service.name),
+        },
         "minReplicas": service.replicas,
         "maxReplicas": service.max_replicas,
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],

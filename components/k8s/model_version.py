@@ -14,19 +14,18 @@ from components.contracts import ModelVersion, TrainingRun
 from components.k8s import pods
 from components.k8s.identity import K8sIdentity
 from components.k8s.training_job import NO_AWAIT
-from components.naming import physical_name, short_version
+from components.naming import short_version
 from components.settings.items import ModelSettings
 
 COMPONENT = "publishing"
-RETRIES = 20
-"""A version of a training run is tried again until the run's export is there: the pauses grow to six minutes, so for
-some two hours (Kubernetes' back-off of Jobs)."""
+RETRIES, DEADLINE_SECONDS = 4000, 14 * 24 * 3600
+"""A version of a training run is tried again until the run's export is there: every five minutes at last (the kubelet's
+back-off), and for two weeks at most."""
 RESOURCES = {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "4Gi"}}
-NAME_LIMIT = 50
 
 
 class K8sTransferJob(pulumi.ComponentResource):
-    """A Job that writes one folder of a tier. Its name holds the digest of what it does, since a Job cannot change."""
+    """A Job that writes one folder of a tier."""
 
     def __init__(
         self,
@@ -37,11 +36,9 @@ class K8sTransferJob(pulumi.ComponentResource):
         image: str,
         identity: K8sIdentity,
         command: list[Input[str]],
-        key: Output[str],
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sTransferJob", name, {}, opts)
-        job = key.apply(lambda digest: physical_name(title, digest, limit=NAME_LIMIT))
         chosen = pods.selector(COMPONENT, title)
         self.policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-policy",
@@ -51,19 +48,26 @@ class K8sTransferJob(pulumi.ComponentResource):
         )
         environment = {"HF_HUB_OFFLINE": "1"}
         main = pods.container(COMPONENT, image, command, RESOURCES, environment=environment)
+        spec = pods.plain(
+            {
+                "backoffLimit": RETRIES,
+                "activeDeadlineSeconds": DEADLINE_SECONDS,
+                "template": {
+                    "metadata": {"labels": pods.labels(COMPONENT, title)},
+                    "spec": pods.pod(main, identity.name, restartPolicy="OnFailure"),
+                },
+            }
+        )
         self.job = k8s.batch.v1.Job(
             f"{name}-job",
-            metadata={"name": job, "namespace": namespace, "labels": chosen, "annotations": NO_AWAIT},
-            spec=pods.plain(
-                {
-                    "backoffLimit": RETRIES,
-                    "template": {
-                        "metadata": {"labels": pods.labels(COMPONENT, title)},
-                        "spec": pods.pod(main, identity.name, restartPolicy="Never"),
-                    },
-                }
-            ),
-            opts=ResourceOptions(parent=self, depends_on=[self.policy], replace_on_changes=["spec"]),
+            metadata={
+                "name": pods.job_name(title, spec),
+                "namespace": namespace,
+                "labels": chosen,
+                "annotations": NO_AWAIT,
+            },
+            spec=spec,
+            opts=ResourceOptions(parent=self, depends_on=[self.policy]),
         )
         self.register_outputs({})
 
@@ -101,7 +105,6 @@ class K8sModelVersion(pulumi.ComponentResource):
                 *("--scheme", model.scheme.value),
                 *("--output", uri),
             ],
-            key=key,
             opts=ResourceOptions(parent=self),
         )
         digest = model.digest or ""
@@ -144,7 +147,6 @@ class K8sModelCopy(pulumi.ComponentResource):
                 *("--source", version.uri),
                 *("--output", self.uri),
             ],
-            key=key,
             opts=ResourceOptions(parent=self),
         )
         self.register_outputs({"uri": self.uri})

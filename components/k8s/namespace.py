@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import pulumi
@@ -13,9 +13,6 @@ from components.k8s import pods
 
 PROFILE = "restricted"
 DNS = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-NODE_LOCAL_DNS = ("169.254.20.10/32", "169.254.169.254/32")
-"""Where pods ask for names on nodes with a cache of their own (Kubernetes' NodeLocal DNSCache) and with Google's
-Cloud DNS for GKE; elsewhere nothing answers there."""
 
 
 class K8sNamespaceArgs(TypedDict):
@@ -23,6 +20,8 @@ class K8sNamespaceArgs(TypedDict):
 
     labels: Mapping[str, str]
     """Labels of the stack."""
+    resolvers: Sequence[str]
+    """CIDRs at which names are told beside the cluster's own DNS."""
 
 
 class K8sNamespace(pulumi.ComponentResource):
@@ -47,7 +46,7 @@ class K8sNamespace(pulumi.ComponentResource):
         )
         resolvers = [
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
-            *({"ipBlock": {"cidr": cidr}} for cidr in NODE_LOCAL_DNS),
+            *({"ipBlock": {"cidr": cidr}} for cidr in args["resolvers"]),
         ]
         self.dns = k8s.networking.v1.NetworkPolicy(
             f"{name}-dns",

@@ -1,20 +1,25 @@
-"""Pods under the profile `restricted`, as plain data in the words of Kubernetes. Pure."""
+"""Pods under the profile `restricted`, as plain data in the words of Kubernetes. Nothing is made here."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pulumi import Output
+
 from components.contracts import Egress, Placement
+from components.naming import physical_name
 
 Json = Any
 """An object in Kubernetes' own words: its types are the API server's, not Python's."""
 
 NAMESPACE = "skerry"
-POOL_LABEL = "skerry.dev/pool"
 USER = 10001
 """User and group of the bundled images; any number but 0 would do under the profile."""
 HOSTNAME = "kubernetes.io/hostname"
+LONGEST_JOB = 50
+"""Characters of a Job's name: pods are called NAME-INDEX and their host names hold 63."""
 SCRATCH = "/tmp"
 
 
@@ -49,6 +54,7 @@ def container(
     resources: Json,
     *,
     environment: Mapping[str, str] | None = None,
+    env: Sequence[Json] = (),
     **more: Any,
 ) -> Json:
     """A container that may write to its scratch folder only.
@@ -58,14 +64,15 @@ def container(
         image: pinned by digest.
         command: its words; Outputs are allowed.
         resources: requests and limits.
-        environment: variables.
+        environment: variables by their values.
+        env: variables from elsewhere, in Kubernetes' words.
         more: ports, probes and what else a container has.
     """
     return {
         "name": name,
         "image": image,
         "command": list(command),
-        "env": [{"name": key, "value": value} for key, value in (environment or {}).items()],
+        "env": [*({"name": key, "value": value} for key, value in (environment or {}).items()), *env],
         "resources": resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -118,6 +125,20 @@ GATEWAY = selector("gateway", "region")
 """Who answers requests, and who hands them on: each lets in, and reaches, the other."""
 
 
+def service_name(service: str) -> str:
+    """What a service's objects are called: no service takes the name of anything else in the namespace."""
+    return f"serve-{service}"
+
+
+def job_name(title: str, spec: Mapping[str, Any]) -> Output[str]:
+    """A name that holds the digest of all that a Job does. A Job cannot be changed, so another one is made, and the old
+    one goes when the new one is there."""
+    digest = Output.json_dumps(plain(spec), sort_keys=True).apply(
+        lambda text: hashlib.sha256(text.encode()).hexdigest()
+    )
+    return digest.apply(lambda found: physical_name(title, found[:12], limit=LONGEST_JOB))
+
+
 def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Json]:
     """Spreads pods over zones and nodes as far as there are some."""
     return [
@@ -132,9 +153,9 @@ def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Jso
 
 
 def whole_node(placement: Placement, cpu: str, memory: str) -> Json:
-    """Requests of a pod that takes a node's accelerators. CPU is not limited: a limit would throttle it."""
+    """Requests of a pod that takes a node's accelerators. CPU and memory have no limit: the node is all its own."""
     extended = {name: str(count) for name, count in placement.resources.items()}
-    return {"requests": {"cpu": cpu, "memory": memory, **extended}, "limits": {"memory": memory, **extended}}
+    return {"requests": {"cpu": cpu, "memory": memory, **extended}, "limits": extended}
 
 
 def policy(chosen: Mapping[str, str], ingress: Sequence[Json] = (), egress: Sequence[Json] = ()) -> Json:

@@ -58,7 +58,9 @@ class K8sRegion(pulumi.ComponentResource):
         self.name = name
         self.host = args["host"]
         self.tiers = self.host.tiers
-        self.namespace = K8sNamespace(f"{name}-namespace", {"labels": args["labels"]}, self._child())
+        self.namespace = K8sNamespace(
+            f"{name}-namespace", {"labels": args["labels"], "resolvers": self.host.resolvers}, self._child()
+        )
         self.pools: dict[str, tuple[Placement, Budget]] = {}
         self._images = args["images"]
         self._endpoint = args["endpoint"]
@@ -70,7 +72,8 @@ class K8sRegion(pulumi.ComponentResource):
 
     def train(self, run: TrainingSettings) -> TrainingRun:
         placement = self._place(run.pool, run.workers, f"training {run.name!r}")
-        identity = self._identity(f"train-{run.name}", Grant(self.tiers.warm, Access.WRITE))
+        exports = Output.concat(self.tiers.warm, "/training/", run.name)
+        identity = self._identity(f"train-{run.name}", Grant(exports, Access.WRITE))
         job = K8sTrainingJob(
             f"{self.name}-{run.name}-training",
             run,
@@ -84,7 +87,7 @@ class K8sRegion(pulumi.ComponentResource):
         return job.run
 
     def publish(self, model: ModelSettings, run: TrainingRun | None) -> ModelVersion:
-        grants = [Grant(self.tiers.hot, Access.WRITE)]
+        grants = [Grant(self._versions_of(model.name), Access.WRITE)]
         if run is not None:
             grants.append(Grant(run.uri, Access.READ))
         elif model.source.startswith(BUCKETS):
@@ -148,13 +151,16 @@ class K8sRegion(pulumi.ComponentResource):
                 identity=self._identity(
                     f"copy-{version.name}",
                     Grant(version.uri, Access.READ),
-                    Grant(self.tiers.hot, Access.WRITE),
+                    Grant(self._versions_of(version.name), Access.WRITE),
                 ),
                 hot=self.tiers.hot,
                 opts=self._child(),
             )
             self._held[version.name] = copy.uri
         return self._held[version.name]
+
+    def _versions_of(self, model: str) -> Output[str]:
+        return Output.concat(self.tiers.hot, "/models/", model)
 
     def _identity(self, account: str, *grants: Grant) -> K8sIdentity:
         return K8sIdentity(

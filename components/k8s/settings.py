@@ -7,13 +7,12 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from components.settings.base import Frozen
+from components.catalog.accelerators import accelerators_on, machine
+from components.settings.base import UNRESOLVED, Frozen
 from components.settings.items import BUCKETS, FOLDER, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
-UNRESOLVED = "unresolved"
-"""A fact that nobody has looked up: it can be previewed and rehearsed, and `up` refuses it."""
 IMAGE_PATTERN = rf"^({UNRESOLVED}|[a-z0-9][a-z0-9./:_-]*@sha256:[0-9a-f]{{64}})$"
 IMAGE_RULE = f"an image is pinned by its digest, REGISTRY/NAME@sha256:..., or {UNRESOLVED}"
 DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
@@ -49,13 +48,14 @@ class ClusterTarget(Frozen):
 
 
 def cluster_rules(
-    parts: Parts, target: ClusterTarget, networks: Mapping[str, object], bucket: str
+    parts: Parts, target: ClusterTarget, name: str, networks: Mapping[str, object], bucket: str
 ) -> Iterable[Mistake]:
     """Rules of every target with clusters.
 
     Args:
         parts: what of the stack file can be read.
         target: the target's own settings.
+        name: the target's name.
         networks: the target's network settings by region.
         bucket: scheme of the target's object store, one of `BUCKETS`.
     """
@@ -70,6 +70,7 @@ def cluster_rules(
     if Layer.PLATFORM.value in layers:
         yield from _networks_fit_regions(parts, networks)
     yield from _models_can_be_had(parts, bucket)
+    yield from _replicas_can_be_replaced(parts, name)
 
 
 def unresolved(target: ClusterTarget, layers: Sequence[Layer]) -> Iterator[str]:
@@ -94,6 +95,20 @@ def _networks_fit_regions(parts: Parts, networks: Mapping[str, object]) -> Itera
                 name,
                 f"no entry of regions is called so; there are: {', '.join(regions)}",
                 "Remove the network or add the region",
+            )
+
+
+def _replicas_can_be_replaced(parts: Parts, target: str) -> Iterable[Mistake]:
+    """A new replica stands before an old one goes, and one with accelerators takes a node of its own."""
+    for index, pool in parts.pools:
+        carries = pool.accelerator in accelerators_on(target) and machine(target, pool.accelerator).count
+        replicas = sum(service.most for _, service in parts.services if service.pool == pool.name)
+        if carries and replicas == pool.max_nodes:
+            yield Mistake(
+                f"pools[{index}].max_nodes",
+                pool.max_nodes,
+                f"its services may have {replicas} replicas, and a new one needs a node before an old one leaves",
+                f"Raise it to {replicas + 1}, or ask for fewer replicas",
             )
 
 

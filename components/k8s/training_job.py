@@ -13,7 +13,6 @@ from pulumi import Input, Output, ResourceOptions
 from components.contracts import Placement, TrainingRun
 from components.k8s import pods
 from components.k8s.identity import K8sIdentity
-from components.naming import physical_name
 from components.settings.items import TrainingSettings
 
 COMPONENT = "training"
@@ -21,10 +20,10 @@ RENDEZVOUS_PORT = 29400
 RESTARTS = 3
 """How often torchrun starts its workers anew after one has failed."""
 GRACE_SECONDS = 120
-BAD_SETTING = 2
-"""Exit code of the workload for a setting that cannot be used: trying again would not help."""
-NAME_LIMIT = 50
-"""Characters of a Job's name: pods are called NAME-INDEX and their host names hold 63."""
+JOB, JOB_LABEL = "JOB", "batch.kubernetes.io/job-name"
+"""Variable that tells a pod what its Job is called, by the label that Kubernetes gives it."""
+SHARED_MEMORY = "/dev/shm"
+"""Where processes of a node pass tensors to each other. A container's own has 64 MiB."""
 NO_AWAIT = {"pulumi.com/skipAwait": "true"}
 """`up` never waits for training."""
 
@@ -52,20 +51,20 @@ class K8sTrainingJob(pulumi.ComponentResource):
     ) -> None:
         super().__init__("skerry:index:K8sTrainingJob", name, {}, opts)
         digest = digest_of(run, image)
-        job = physical_name("train", run.name, digest[:12], limit=NAME_LIMIT)
-        chosen = pods.selector(COMPONENT, job)
+        title = f"train-{run.name}"
+        chosen = pods.selector(COMPONENT, title)
         uri = Output.concat(warm, f"/training/{run.name}/{digest[:12]}")
         child = ResourceOptions(parent=self)
         self.service = k8s.core.v1.Service(
             f"{name}-service",
-            metadata={"name": job, "namespace": namespace, "annotations": NO_AWAIT},
+            metadata={"name": title, "namespace": namespace, "annotations": NO_AWAIT},
             # Workers look each other up before they are ready.
             spec=pods.plain({"clusterIP": "None", "publishNotReadyAddresses": True, "selector": chosen}),
             opts=child,
         )
         self.policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-policy",
-            metadata={"name": job, "namespace": namespace},
+            metadata={"name": title, "namespace": namespace},
             spec=pods.policy(
                 chosen,
                 ingress=[{"from": [{"podSelector": {"matchLabels": chosen}}]}],
@@ -73,36 +72,36 @@ class K8sTrainingJob(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        torchrun = [
-            *("python", "-m", "torch.distributed.run"),
-            *("--nnodes", str(run.workers)),
-            *("--nproc-per-node", str(max(1, placement.accelerators))),
-            *("--rdzv-backend", "c10d"),
-            *("--rdzv-id", digest[:12]),
-            *("--rdzv-endpoint", f"{job}-0.{job}:{RENDEZVOUS_PORT}"),
-            *("--max-restarts", str(RESTARTS)),
-            *("-m", "workloads.training.train"),
-            *("--output", uri),
-            *("--steps", str(run.steps)),
-            *("--seed", str(run.seed)),
-        ]
-        main = pods.container(COMPONENT, image, torchrun, pods.whole_node(placement, cpu="1", memory="4Gi"))
+        main = pods.container(
+            COMPONENT,
+            image,
+            _torchrun(run, placement, digest, uri),
+            pods.whole_node(placement, cpu="1", memory="4Gi"),
+            env=[{"name": JOB, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_LABEL}']"}}}],
+            volumeMounts=[{"name": "shared-memory", "mountPath": SHARED_MEMORY}],
+        )
         template = pods.pod(
             main,
             identity.name,
             restartPolicy="Never",
-            subdomain=job,
+            subdomain=title,
+            # The first pod knows itself by its own host name, so that is what all call it.
+            dnsConfig={"searches": [f"{title}.{pods.NAMESPACE}.svc.cluster.local"]},
             terminationGracePeriodSeconds=GRACE_SECONDS,
+            volumes=[{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}],
             **pods.placed(placement),
         )
+        spec = _spec(run.workers, {"metadata": {"labels": pods.labels(COMPONENT, title)}, "spec": template})
         self.job = k8s.batch.v1.Job(
             f"{name}-job",
-            metadata={"name": job, "namespace": namespace, "labels": chosen, "annotations": NO_AWAIT},
-            spec=_spec(run.workers, {"metadata": {"labels": pods.labels(COMPONENT, job)}, "spec": template}),
-            # A Job cannot be changed, and its name holds the digest of what it does.
-            opts=ResourceOptions(
-                parent=self, depends_on=[self.service, self.policy], replace_on_changes=["spec"]
-            ),
+            metadata={
+                "name": pods.job_name(title, spec),
+                "namespace": namespace,
+                "labels": chosen,
+                "annotations": NO_AWAIT,
+            },
+            spec=spec,
+            opts=ResourceOptions(parent=self, depends_on=[self.service, self.policy]),
         )
         declared: Mapping[str, object] = {"steps": run.steps, "seed": run.seed, "workers": run.workers}
         self.run = TrainingRun(
@@ -114,21 +113,31 @@ class K8sTrainingJob(pulumi.ComponentResource):
         self.register_outputs({"uri": uri, "digest": digest})
 
 
+def _torchrun(run: TrainingSettings, placement: Placement, digest: str, uri: Output[str]) -> list[Input[str]]:
+    return [
+        *("python", "-m", "torch.distributed.run"),
+        *("--nnodes", str(run.workers)),
+        *("--nproc-per-node", str(max(1, placement.accelerators))),
+        *("--rdzv-backend", "c10d"),
+        *("--rdzv-id", digest[:12]),
+        *("--rdzv-endpoint", f"$({JOB})-0:{RENDEZVOUS_PORT}"),
+        *("--max-restarts", str(RESTARTS)),
+        *("-m", "workloads.training.train"),
+        *("--output", uri),
+        *("--steps", str(run.steps)),
+        *("--seed", str(run.seed)),
+    ]
+
+
 def _spec(workers: int, template: pods.Json) -> pods.Json:
     return {
         "completionMode": "Indexed",
         "completions": workers,
         "parallelism": workers,
         "backoffLimit": RESTARTS * workers,
-        # A node that is taken away is not the run's failure; a bad setting is, whatever it runs on.
+        # A node that is taken away is not the run's failure.
         "podFailurePolicy": {
-            "rules": [
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-                {
-                    "action": "FailJob",
-                    "onExitCodes": {"containerName": COMPONENT, "operator": "In", "values": [BAD_SETTING]},
-                },
-            ]
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
         },
         "template": template,
     }

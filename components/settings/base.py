@@ -13,6 +13,10 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that Kubernetes, both clouds and a file system accept: it becomes part of names there."""
 
 
+UNRESOLVED = "unresolved"
+"""A fact that nobody has looked up: it can be previewed and rehearsed, and `up` refuses it."""
+
+
 class Frozen(BaseModel):
     """Immutable, strict about types, and closed against unknown keys."""
 

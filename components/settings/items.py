@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from components.settings.base import NAME_PATTERN, Frozen, Name
+from components.settings.base import NAME_PATTERN, UNRESOLVED, Frozen, Name
 
 TRAINED, PACKAGED, FOLDER = "training://", "package://", "file://"
 BUCKETS = ("s3://", "gs://")
@@ -21,8 +21,8 @@ SOURCE_RULE = (
     "a source is training://RUN of this stack, package://PACKAGE/FILE.gguf of an installed Python package, "
     "file:///ABSOLUTE/FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 )
-DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
-DIGEST_RULE = "a digest is sha256: and 64 hexadecimal digits, as `publish` prints it"
+DIGEST_PATTERN = f"^({UNRESOLVED}|sha256:[0-9a-f]{{64}})$"
+DIGEST_RULE = f"a digest is sha256: and 64 hexadecimal digits, as `publish` prints it, or {UNRESOLVED}"
 STACK_PATTERN = r"^[a-z][a-z0-9-]{0,98}[a-z0-9]$"
 STACK_RULE = "a stack is called ENVIRONMENT-TARGET-REGION: lower-case letters, digits and '-'"
 
@@ -88,7 +88,8 @@ class PoolSettings(Frozen):
     name: Name = Field(description="What training runs and services name.")
     accelerator: Name = Field(description="Row of the catalog that the target must have.")
     max_nodes: Annotated[int, Field(ge=1, le=1000)] = Field(
-        description="Most nodes in one region. A training worker or a replica takes one."
+        description="Nodes that training workers and replicas may take in one region, where each counts as one. Every "
+        "rung of the ladder may grow to it."
     )
     ladder: Annotated[tuple[Capacity, ...], Field(min_length=1, max_length=3)] = Field(
         default=(Capacity.ON_DEMAND,),

@@ -21,14 +21,16 @@ from components.settings.targets import TARGET_PATTERNS, TARGET_RULES, TargetSet
 
 PATTERNS = {
     NAME_PATTERN: NAME_RULE,
-    LABEL_KEY: "a label's key is a lower-case letter, then lower-case letters, digits, '_' and '-', at most 63",
+    LABEL_KEY: "a label's key is lower-case letters, digits, '_' and '-', at most 63, a letter first, a letter or digit "
+    "last",
     items.SOURCE_PATTERN: items.SOURCE_RULE,
     items.DIGEST_PATTERN: items.DIGEST_RULE,
     items.STACK_PATTERN: items.STACK_RULE,
     items.RESERVATION_PATTERN: items.RESERVATION_RULE,
     items.TOPOLOGY_PATTERN: items.TOPOLOGY_RULE,
     **TARGET_PATTERNS,
-    LABEL_VALUE: "a label's value is lower-case letters, digits, '_' and '-', at most 63",
+    LABEL_VALUE: "a label's value is lower-case letters, digits, '_' and '-', at most 63, a letter or digit first and "
+    "last",
 }
 KINDS = {
     "int": "a whole number",

@@ -19,8 +19,8 @@ from components.settings.items import (
 )
 from components.settings.targets import TargetSettings, told_apart
 
-LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
-LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
+LABEL_KEY = r"^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?$"
+LABEL_VALUE = r"^([a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)?$"
 
 
 class StackSettings(Frozen):
@@ -37,9 +37,10 @@ class StackSettings(Frozen):
         Annotated[str, StringConstraints(pattern=LABEL_VALUE)],
     ] = Field(
         default={},
-        max_length=64,
+        max_length=40,
         json_schema_extra={"additionalProperties": False},  # a key of another form is refused in editors too
-        description="Labels (tags) on everything that can carry them, by Google's rule, which holds on every cloud.",
+        description="Labels (tags) on everything that can carry them, by a rule that Google, AWS and Kubernetes share."
+        " The targets add labels of their own, so there are fewer than a cloud takes.",
     )
     target: TargetSettings = Field(
         discriminator=told_apart(TargetSettings), description="Where the stack runs."

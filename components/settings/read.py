@@ -8,6 +8,7 @@ from typing import Any, cast
 import pulumi
 from pulumi.runtime import config as runtime_config
 
+from components.settings.base import UNRESOLVED
 from components.settings.load import load_stack_settings
 from components.settings.mistakes import SettingsError
 from components.settings.model import StackSettings
@@ -55,11 +56,15 @@ def _refuse_unresolved(file: str, settings: StackSettings) -> None:
         pulumi.RunError: in an `up`, with all of them.
     """
     paths = list(TARGET_UNRESOLVED[settings.target.name](settings.target, settings.layers))
+    paths += [
+        f"models[{index}].digest" for index, model in enumerate(settings.models) if model.digest == UNRESOLVED
+    ]
     if not paths or os.environ.get(REHEARSAL):
         return
     told = (
         f"{file}: unresolved: {', '.join(paths)}. Nobody has looked these up, so `up` makes nothing of them. "
-        "Write what your registry serves (NAME@sha256:...); a preview and `./skerry rehearse` work without."
+        "Write the digests of what your registry serves (NAME@sha256:...) and of what was published; a preview and "
+        "`./skerry rehearse` work without."
     )
     if not pulumi.runtime.is_dry_run():
         raise pulumi.RunError(told)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 from components.settings.items import Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
 LISTS = ("regions", "pools", "training", "models", "services")
+RESERVED_LABELS = ("environment", "managed-by", "stack")
 IN_EVERY_REGION = ("pools", "models", "services")
 
 
@@ -180,6 +182,18 @@ def ladders_can_be_climbed(parts: Parts) -> Iterable[Mistake]:
             )
 
 
+def labels_leave_ours_alone(parts: Parts) -> Iterable[Mistake]:
+    labels: object = parts.raw.get("labels")
+    for key in RESERVED_LABELS:
+        if isinstance(labels, Mapping) and key in labels:
+            yield Mistake(
+                f"labels.{key}",
+                cast(Mapping[str, object], labels)[key],
+                "the target sets this label itself, from the stack file and the stack's name",
+                "Choose another key",
+            )
+
+
 def replicas_have_a_range(parts: Parts) -> Iterable[Mistake]:
     for index, service in parts.services:
         if service.max_replicas is not None and service.max_replicas <= service.replicas:
@@ -210,6 +224,7 @@ RULES = (
     traffic_is_set_where_it_is_balanced,
     ladders_can_be_climbed,
     replicas_have_a_range,
+    labels_leave_ours_alone,
 )
 
 

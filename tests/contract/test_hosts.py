@@ -168,12 +168,16 @@ def test_a_grant_names_the_folder_and_the_account_and_what_may_be_done(case: Cas
     assert list(reading.values()) != list(writing.values())
 
 
-def test_a_grant_of_nothing_opens_nothing(case: Case) -> None:
+def test_a_grant_of_nothing_names_no_tier(case: Case) -> None:
     def ask(host: ClusterHost) -> Any:
-        return host.access(ACCOUNT, []).granted
+        return {"uri": host.tiers.hot, "granted": host.access(ACCOUNT, []).granted}
 
-    text = json.dumps(list(with_host(case, ask).inputs().values()))
-    assert "models/coder" not in text
+    before = with_host(case, lambda _: None).inputs()
+    recording = with_host(case, ask)
+    bucket = recording.returned["uri"].partition("://")[2].partition("/")[0]
+    new = [inputs for urn, inputs in recording.inputs().items() if urn not in before]
+    assert bucket not in json.dumps(new)
+    assert bucket in json.dumps(list(added(case, Access.READ).values())), "a grant would name it"
 
 
 def test_an_account_is_told_where_credentials_and_tiers_answer(case: Case) -> None:
@@ -181,8 +185,14 @@ def test_an_account_is_told_where_credentials_and_tiers_answer(case: Case) -> No
         egress = host.access(ACCOUNT, [Grant(host.tiers.hot, Access.READ)]).egress
         return [[one.cidr, one.port] for one in egress]
 
-    for cidr, port in with_host(case, ask).returned:
-        assert ip_network(cidr) and 0 < port < 65536
+    told = with_host(case, ask).returned
+    assert len(told) > 1
+    for cidr, port in told:
+        assert 0 < port < 65536 and ip_network(cidr).prefixlen > 0
+    everything = sum(ip_network(cidr).num_addresses for cidr, port in told if port == 443)
+    assert everything < 2**32 and not any(
+        ip_network("10.0.0.0/8").overlaps(ip_network(cidr)) for cidr, _ in told
+    )
 
 
 def attached(case: Case) -> Recording:

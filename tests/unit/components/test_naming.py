@@ -42,11 +42,11 @@ def test_a_limit_that_holds_no_name_is_refused() -> None:
         physical_name("name", limit=9)
 
 
-def test_labels_say_where_a_thing_belongs_and_the_stack_files_own_go_before() -> None:
-    settings = load_stack_settings(spoiled(labels={"team": "search", "managed-by": "us"}))
+def test_labels_say_where_a_thing_belongs_beside_the_stack_files_own() -> None:
+    settings = load_stack_settings(spoiled(labels={"team": "search"}))
     assert labels_of(settings, "local") == {
         "environment": "local",
         "stack": "local",
-        "managed-by": "us",
+        "managed-by": "skerry",
         "team": "search",
     }

@@ -40,7 +40,7 @@ IMAGES = {
 }
 PIN = f"sha256:{'2' * 64}"
 STORE = Egress("203.0.113.7/32", 443)
-CALLER = "192.0.2.0/24"
+CALLER, RESOLVER = "192.0.2.0/24", "192.0.2.53/32"
 ENDPOINT = EndpointSettings(
     request_timeout_seconds=111,
     idle_timeout_seconds=22,
@@ -59,6 +59,7 @@ class PlainHost:
             *(Output.from_input(f"memory://{name}-{tier}") for tier in ("hot", "warm", "cold"))
         )
         self.callers: tuple[str, ...] = (CALLER,)
+        self.resolvers: tuple[str, ...] = (RESOLVER,)
         self.granted: dict[str, Sequence[Grant]] = {}
         self.attached: list[Backend] = []
         self._accelerators = accelerators

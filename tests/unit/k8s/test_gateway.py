@@ -63,6 +63,9 @@ def test_a_gateway_that_stops_keeps_answering_until_the_load_balancer_has_seen_i
     made = named(region, ":Deployment", "gateway")
     wait = main_of(made)["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert wait == gateway.NOTICE_SECONDS + ENDPOINT.drain_seconds
+    listener = json.dumps(config_of(region)["static_resources"]["listeners"])
+    assert f'"max_connection_duration": "{gateway.CONNECTION_SECONDS}s"' in listener
+    assert wait > gateway.CONNECTION_SECONDS, "callers that keep connections have been asked to connect anew"
     assert template_of(made)["terminationGracePeriodSeconds"] > wait
 
 

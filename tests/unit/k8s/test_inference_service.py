@@ -34,40 +34,40 @@ def region() -> Recording:
 
 
 def test_a_replica_is_told_what_to_load_and_which_digest_to_insist_on(region: Recording) -> None:
-    command = main_of(named(region, ":Deployment", "coder"))["command"]
+    command = main_of(named(region, ":Deployment", "serve-coder"))["command"]
     assert option(command, "--model-uri") == region.returned["versions"]["coder"]["uri"]
     assert option(command, "--digest") == PIN
     assert option(command, "--model-name") == "coder"
 
 
 def test_an_autoscaler_chooses_between_the_settings_numbers_and_nobody_else_does(region: Recording) -> None:
-    scaler = named(region, ":HorizontalPodAutoscaler", "coder").inputs["spec"]
+    scaler = named(region, ":HorizontalPodAutoscaler", "serve-coder").inputs["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 5)
-    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "coder"}
-    assert "replicas" not in named(region, ":Deployment", "coder").inputs["spec"]
+    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "serve-coder"}
+    assert "replicas" not in named(region, ":Deployment", "serve-coder").inputs["spec"]
 
 
 def test_without_a_range_there_are_as_many_replicas_as_the_settings_say(region: Recording) -> None:
-    assert named(region, ":Deployment", "given").inputs["spec"]["replicas"] == 1
+    assert named(region, ":Deployment", "serve-given").inputs["spec"]["replicas"] == 1
     assert len(region.of(":HorizontalPodAutoscaler")) == 1
 
 
 def test_what_is_scaled_to_nothing_has_no_disruption_budget(region: Recording) -> None:
     names = {made.inputs["metadata"]["name"] for made in region.of(":PodDisruptionBudget")}
-    assert names == {"coder", "given", "gateway"}
+    assert names == {"serve-coder", "serve-given", "gateway"}
 
 
 def test_a_new_replica_stands_before_an_old_one_goes(region: Recording) -> None:
-    rolling = named(region, ":Deployment", "coder").inputs["spec"]["strategy"]["rollingUpdate"]
+    rolling = named(region, ":Deployment", "serve-coder").inputs["spec"]["strategy"]["rollingUpdate"]
     assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
 
 
 def test_a_disruption_takes_one_replica_at_a_time(region: Recording) -> None:
-    assert named(region, ":PodDisruptionBudget", "coder").inputs["spec"]["maxUnavailable"] == 1
+    assert named(region, ":PodDisruptionBudget", "serve-coder").inputs["spec"]["maxUnavailable"] == 1
 
 
 def test_traffic_follows_readiness_and_restarts_follow_life(region: Recording) -> None:
-    main = main_of(named(region, ":Deployment", "coder"))
+    main = main_of(named(region, ":Deployment", "serve-coder"))
     assert main["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
     assert (
         main["livenessProbe"]["httpGet"]["path"]
@@ -78,7 +78,7 @@ def test_traffic_follows_readiness_and_restarts_follow_life(region: Recording) -
 
 
 def test_a_replica_is_killed_only_after_its_answers_had_the_settings_time(region: Recording) -> None:
-    made = named(region, ":Deployment", "coder")
+    made = named(region, ":Deployment", "serve-coder")
     command = main_of(made)["command"]
     assert option(command, "--drain-seconds") == str(ENDPOINT.drain_seconds)
     assert main_of(made)["lifecycle"]["preStop"]["sleep"]["seconds"] == NOTICE_SECONDS
@@ -86,7 +86,7 @@ def test_a_replica_is_killed_only_after_its_answers_had_the_settings_time(region
 
 
 def test_replicas_spread_over_zones_and_nodes(region: Recording) -> None:
-    constraints = template_of(named(region, ":Deployment", "coder"))["topologySpreadConstraints"]
+    constraints = template_of(named(region, ":Deployment", "serve-coder"))["topologySpreadConstraints"]
     assert [one["topologyKey"] for one in constraints] == ["topology.kubernetes.io/zone", pods.HOSTNAME]
     assert {json.dumps(one["labelSelector"]["matchLabels"], sort_keys=True) for one in constraints} == {
         json.dumps(pods.selector(pods.SERVING, "coder"), sort_keys=True)
@@ -94,7 +94,7 @@ def test_replicas_spread_over_zones_and_nodes(region: Recording) -> None:
 
 
 def test_each_replica_has_an_address_for_the_gateway(region: Recording) -> None:
-    spec = named(region, ":Service", "coder").inputs["spec"]
+    spec = named(region, ":Service", "serve-coder").inputs["spec"]
     assert spec["clusterIP"] == "None" and spec["selector"] == pods.selector(pods.SERVING, "coder")
 
 
@@ -117,4 +117,4 @@ def test_the_address_is_the_services_name_and_port_and_nothing_without_replicas(
         return [region.serve(service, version).address for service in (SECOND, IDLE)]
 
     standing, idle = (json.loads(address) for address in recorded(program).returned)
-    assert standing == [["given.skerry.svc.cluster.local", 8000]] and idle == []
+    assert standing == [["serve-given.skerry.svc.cluster.local", 8000]] and idle == []

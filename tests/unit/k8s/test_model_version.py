@@ -119,7 +119,7 @@ def test_who_copies_reads_there_and_writes_here_and_who_serves_only_reads_here()
     assert [grant.access for grant in there.granted["serve-given"]] == [Access.READ]
 
 
-def test_who_publishes_a_run_reads_its_export_and_who_trains_writes_only_the_warm_tier() -> None:
+def test_who_publishes_a_run_reads_its_export_and_who_trains_writes_only_its_own_folder() -> None:
     hosts: list[PlainHost] = []
 
     def program() -> Any:
@@ -129,7 +129,7 @@ def test_who_publishes_a_run_reads_its_export_and_who_trains_writes_only_the_war
         return {name: [grant.uri for grant in grants] for name, grants in hosts[0].granted.items()}
 
     uris = recorded(program).returned
-    assert uris["train-coder"] == ["memory://here-warm"]
+    assert uris["train-coder"] == ["memory://here-warm/training/coder"]
     hot, export = uris["publish-coder"]
-    assert hot == "memory://here-hot" and export.startswith("memory://here-warm/training/coder/")
+    assert hot == "memory://here-hot/models/coder" and export.startswith("memory://here-warm/training/coder/")
     assert [grant.access for grant in hosts[0].granted["publish-coder"]] == [Access.WRITE, Access.READ]

@@ -10,7 +10,17 @@ import pytest
 from components.contracts import ClusterHost, Egress
 from components.k8s import pods
 from tests.recorder import Recording, Registered
-from tests.unit.k8s.host import CALLER, IDLE, SECOND, SERVICE, STORE, PlainHost, template_of, whole_region
+from tests.unit.k8s.host import (
+    CALLER,
+    IDLE,
+    RESOLVER,
+    SECOND,
+    SERVICE,
+    STORE,
+    PlainHost,
+    template_of,
+    whole_region,
+)
 
 RUNNING = (":Job", ":Deployment")
 
@@ -41,14 +51,14 @@ def matching(recording: Recording, labels: dict[str, str]) -> list[Any]:
 
 
 def test_a_host_that_does_only_what_the_seam_asks_is_enough(region: Recording) -> None:
-    assert issubclass(PlainHost, object) and region.returned["url"] == "https://here.example.com"
+    assert region.returned["url"] == "https://here.example.com"
 
 
 def test_the_plain_host_is_a_cluster_host() -> None:
     wanted = {name for name in vars(ClusterHost) if not name.startswith("_")} | set(
         ClusterHost.__annotations__
     )
-    assert wanted <= {*vars(PlainHost), "name", "provider", "tiers", "callers"}
+    assert wanted <= {*vars(PlainHost), "name", "provider", "tiers", "callers", "resolvers"}
 
 
 def test_every_pod_passes_the_restricted_profile(region: Recording) -> None:
@@ -67,8 +77,8 @@ def test_no_container_may_write_to_its_image(region: Recording) -> None:
     for made in runners(region):
         volumes = {volume["name"]: volume for volume in template_of(made)["volumes"]}
         mounts = template_of(made)["containers"][0]["volumeMounts"]
-        writable = [mount["mountPath"] for mount in mounts if not mount.get("readOnly")]
-        assert writable == [pods.SCRATCH] and "emptyDir" in volumes["scratch"]
+        writable = [volumes[mount["name"]] for mount in mounts if not mount.get("readOnly")]
+        assert writable and all("emptyDir" in volume for volume in writable)
 
 
 def test_every_image_is_pinned_by_its_digest(region: Recording) -> None:
@@ -107,8 +117,9 @@ def test_nothing_reaches_or_is_reached_by_anything_that_no_policy_names(region: 
 def test_every_pod_may_ask_for_names_and_only_that_everywhere(region: Recording) -> None:
     (dns,) = [policy for policy in policies(region) if policy["podSelector"] == {} and "egress" in policy]
     assert dns["policyTypes"] == ["Egress"]
-    ((rule,),) = ([dns["egress"]],)
-    assert {port["port"] for port in rule[0]["ports"]} == {53}
+    (rule,) = dns["egress"]
+    assert {port["port"] for port in rule["ports"]} == {53}
+    assert {"ipBlock": {"cidr": RESOLVER}} in rule["to"]
 
 
 def test_every_pod_has_a_policy_of_its_own(region: Recording) -> None:
@@ -146,6 +157,17 @@ def test_what_reads_a_tier_may_reach_it_and_the_gateway_may_not(region: Recordin
         if chosen:
             reaches = [rule for rule in policy["egress"] if rule in to_store]
             assert bool(reaches) == (chosen != pods.GATEWAY)
+
+
+@pytest.mark.parametrize("name", ["gateway", "dns", "default-deny", "publish-coder", "train-coder"])
+def test_no_service_takes_the_name_of_anything_else(name: str) -> None:
+    recording = whole_region((SERVICE.model_copy(update={"name": name}), SECOND))
+    given = [
+        (made.kind, made.inputs["metadata"]["name"])
+        for made in recording.resources.values()
+        if made.custom and "name" in made.inputs.get("metadata", {})
+    ]
+    assert len(set(given)) == len(given) > 10
 
 
 def test_a_destination_is_named_once() -> None:

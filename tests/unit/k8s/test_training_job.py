@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from components.k8s.training_job import BAD_SETTING, RENDEZVOUS_PORT, digest_of
+from components.k8s import pods
+from components.k8s.training_job import JOB, RENDEZVOUS_PORT, digest_of
 from components.settings.items import TrainingSettings
 from tests.recorder import Registered
-from tests.unit.k8s.host import IMAGES, RUN, main_of, named, option, template_of, whole_region
+from tests.unit.k8s.host import (
+    RUN,
+    PlainHost,
+    main_of,
+    named,
+    option,
+    recorded,
+    region_over,
+    template_of,
+    whole_region,
+)
 
 LONG = "a-name-of-forty-characters-is-allowed-12"
 
@@ -19,15 +30,17 @@ def test_a_run_is_an_indexed_job_with_a_pod_for_each_worker() -> None:
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 2, 2)
 
 
-def test_workers_meet_at_the_first_pod_by_a_headless_service() -> None:
+def test_workers_meet_at_the_first_pod_by_the_name_that_it_knows_itself_by() -> None:
     recording = whole_region()
-    made = named(recording, ":Job", "train-coder")
-    name = made.inputs["metadata"]["name"]
+    template = template_of(named(recording, ":Job", "train-coder"))
     service = named(recording, ":Service", "train-coder").inputs
-    assert service["metadata"]["name"] == template_of(made)["subdomain"] == name
+    assert service["metadata"]["name"] == template["subdomain"] == "train-coder"
     assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"] is True
-    endpoint = option(main_of(made)["command"], "--rdzv-endpoint")
-    assert endpoint == f"{name}-0.{name}:{RENDEZVOUS_PORT}"
+    assert template["dnsConfig"]["searches"] == ["train-coder.skerry.svc.cluster.local"]
+    (main,) = template["containers"]
+    assert option(main["command"], "--rdzv-endpoint") == f"$({JOB})-0:{RENDEZVOUS_PORT}"
+    (variable,) = [one for one in main["env"] if one["name"] == JOB]
+    assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
 
 
 def test_a_worker_runs_a_process_on_each_accelerator_of_its_node() -> None:
@@ -57,11 +70,17 @@ def test_up_does_not_wait_for_a_run() -> None:
     assert job().inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
 
 
-def test_a_node_that_is_taken_away_is_no_failure_and_a_bad_setting_is_one_at_once() -> None:
-    ignore, fail = job().inputs["spec"]["podFailurePolicy"]["rules"]
+def test_a_node_that_is_taken_away_is_no_failure() -> None:
+    (ignore,) = job().inputs["spec"]["podFailurePolicy"]["rules"]
     assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
-    assert fail["action"] == "FailJob" and fail["onExitCodes"]["values"] == [BAD_SETTING]
-    assert fail["onExitCodes"]["containerName"] == main_of(job())["name"]
+
+
+def test_processes_of_a_node_share_memory_that_only_the_node_limits() -> None:
+    template = template_of(job())
+    volumes = {volume["name"]: volume for volume in template["volumes"]}
+    (mount,) = [one for one in main_of(job())["volumeMounts"] if one["mountPath"] == "/dev/shm"]
+    assert volumes[mount["name"]]["emptyDir"] == {"medium": "Memory"}
+    assert "memory" not in main_of(job())["resources"]["limits"]
 
 
 def test_the_run_writes_where_it_says() -> None:
@@ -88,6 +107,28 @@ def test_a_renamed_run_has_the_same_result() -> None:
     )
 
 
-def test_the_jobs_name_holds_the_digest_since_a_job_cannot_change() -> None:
-    digest = digest_of(RUN, IMAGES["training"])
-    assert job().inputs["metadata"]["name"] == f"train-coder-{digest[:12]}"
+def names_of_jobs(**changes: object) -> str:
+    """Name of a run's Job with other settings."""
+
+    def program() -> object:
+        region = region_over(PlainHost("here"))
+        return region.train(RUN.model_copy(update=changes)).uri
+
+    (made,) = recorded(program).of(":Job")
+    return made.inputs["metadata"]["name"]
+
+
+def test_another_run_is_a_job_of_another_name_since_a_job_cannot_change() -> None:
+    names = [names_of_jobs(), names_of_jobs(steps=11), names_of_jobs(workers=4), names_of_jobs()]
+    assert len(set(names)) == 3 and names[0] == names[3]
+
+
+def test_whatever_changes_in_a_jobs_pods_is_a_job_of_another_name() -> None:
+    names = {pods.job_name("train-coder", {"template": {"grace": grace}}) for grace in (1, 2)}
+    resolved = recorded(lambda: list(names)).returned
+    assert len(set(resolved)) == 2 and all(len(name) <= pods.LONGEST_JOB for name in resolved)
+
+
+def test_a_run_may_have_the_longest_name_there_is() -> None:
+    name = names_of_jobs(name=LONG)
+    assert name.startswith("train-a-name-of") and len(name) <= pods.LONGEST_JOB

@@ -26,7 +26,7 @@ def stack(target: str, /, **changes: Any) -> dict[str, Any]:
     """Settings of one region on a cluster, some of them replaced."""
     case: Case = TARGETS[target]
     region = case.regions[0]
-    whole = {
+    return {
         "environment": "test",
         "layers": ["platform", "apps"],
         "target": {**case.target, "networks": {region: case.target["networks"][region]}},
@@ -34,7 +34,6 @@ def stack(target: str, /, **changes: Any) -> dict[str, Any]:
         "pools": [{"name": "pool", "accelerator": "cpu", "max_nodes": 8}],
         **changes,
     }
-    return whole
 
 
 def test_what_these_tests_spoil_is_sound(target: str) -> None:
@@ -197,6 +196,18 @@ def test_an_autoscaler_has_a_range(target: str, replicas: int, most: int) -> Non
     settings["services"] = [{**service, "replicas": replicas, "max_replicas": most}]
     found = mistakes_of(settings)
     assert set(found) & {"services[0].max_replicas", "services[0].replicas"}
+
+
+def test_a_pool_of_accelerators_has_a_node_to_roll_over(target: str) -> None:
+    settings = served(target, digest=PIN)
+    region = regions_with(target, "l4")[0]
+    (service,) = settings["services"]
+    settings |= {"regions": [{"name": region}], "services": [{**service, "replicas": 4}]}
+    settings["pools"] = pool(accelerator="l4", max_nodes=4)
+    mistake = mistake_at("pools[0].max_nodes", settings)
+    assert "a new one needs a node" in mistake.rule and "Raise it to 5" in mistake.remedy
+    settings["pools"] = pool(accelerator="l4", max_nodes=5)
+    assert "pools[0].max_nodes" not in mistakes_of(settings)
 
 
 def test_a_pool_holds_as_many_replicas_as_the_autoscaler_may_choose(target: str) -> None:

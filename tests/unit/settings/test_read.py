@@ -116,3 +116,20 @@ def test_a_rehearsal_goes_on_without(unresolved: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv(REHEARSAL, "1")
     set_all_config({"skerry:stack": unresolved}, [])
     assert read_stack_settings().target.name == "aws"
+
+
+def test_a_digest_that_nobody_has_looked_up_is_unresolved_too(
+    unresolved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: False)
+    models = [{"name": "given", "source": "s3://bucket/given", "digest": "unresolved"}]
+    set_all_config(
+        {
+            "skerry:stack": json.dumps(
+                {**json.loads(unresolved), "layers": ["platform", "apps"], "models": models}
+            )
+        },
+        [],
+    )
+    with pytest.raises(pulumi.RunError, match=r"models\[0\]\.digest"):
+        read_stack_settings()

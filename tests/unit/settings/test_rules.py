@@ -253,6 +253,17 @@ def test_target_local_has_ports_for_so_many_replicas() -> None:
     assert mistake.path == "services[0].replicas" and f"at most {MOST_REPLICAS}" in mistake.remedy
 
 
+@pytest.mark.parametrize("key", ["environment", "managed-by", "stack"])
+def test_labels_that_the_target_sets_are_left_to_it(key: str) -> None:
+    assert "sets this label itself" in only_mistake_of(spoiled(labels={key: "mine"})).rule
+
+
+@pytest.mark.parametrize("labels", [{"team-": "a"}, {"team": "-a"}, {"team": "a_"}])
+def test_labels_end_as_kubernetes_wants_it(labels: dict[str, str]) -> None:
+    (mistake,) = mistakes_of(spoiled(labels=labels)).values()
+    assert "letter or digit" in mistake.rule
+
+
 def test_labels_follow_googles_rule() -> None:
     assert "label's key" in only_mistake_of(spoiled(labels={"Team": "a"})).rule
     assert "label's value" in only_mistake_of(spoiled(labels={"team": "A b"})).rule
