@@ -11,8 +11,8 @@ from pulumi import Output, ResourceOptions
 from components.gcp.settings import GcpNetwork
 
 RESOLVERS = ("169.254.20.10/32", "169.254.169.254/32")
-"""Where pods ask for names on nodes with a cache of their own (NodeLocal DNSCache) and with Cloud DNS for GKE; a cluster
-without either answers from kube-system. Unresolved: from memory, not looked up."""
+"""Where pods ask for names on nodes with a cache of their own (NodeLocal DNSCache) and with Cloud DNS for GKE; a
+cluster without either answers from kube-system. Unresolved: from memory, not looked up."""
 GOOGLE_NAMES = "googleapis.com."
 PRIVATE_NAME = "private.googleapis.com."
 PRIVATE_ADDRESSES = tuple(f"199.36.153.{number}" for number in range(8, 12))

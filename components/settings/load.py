@@ -21,8 +21,8 @@ from components.settings.targets import TARGET_PATTERNS, TARGET_RULES, TargetSet
 
 PATTERNS = {
     NAME_PATTERN: NAME_RULE,
-    LABEL_KEY: "a label's key is lower-case letters, digits, '_' and '-', at most 63, a letter first, a letter or digit "
-    "last",
+    LABEL_KEY: "a label's key is lower-case letters, digits, '_' and '-', at most 63, a letter first, a letter or "
+    "digit last",
     items.SOURCE_PATTERN: items.SOURCE_RULE,
     items.DIGEST_PATTERN: items.DIGEST_RULE,
     items.STACK_PATTERN: items.STACK_RULE,

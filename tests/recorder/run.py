@@ -1,0 +1,86 @@
+"""Runs a program against the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+from pulumi.runtime import rpc, set_mocks
+from pulumi.runtime.config import set_all_config
+from pulumi.runtime.settings import SETTINGS
+from pulumi.runtime.stack import run_pulumi_func
+
+from tests.recorder.conduct import conforms, watched_components
+from tests.recorder.monitor import Answers, Monitor, References
+from tests.recorder.recording import Recording
+
+ORGANIZATION = "organization"
+"""What a state of one's own calls the organization of every stack."""
+
+
+def record(
+    program: Callable[[], Any],
+    answers: Answers,
+    *,
+    stack: str = "contract",
+    config: Mapping[str, Any] | None = None,
+    references: References | None = None,
+    preview: bool = False,
+    strict: bool = True,
+) -> Recording:
+    """Runs a program to its end, all registrations included, and returns what it registered.
+
+    What the program returns is resolved, however deep, and kept as `returned`: an assertion that stands in an `apply`
+    nobody waits for would pass in silence.
+
+    Args:
+        program: makes resources, and every Output that they are given.
+        answers: what providers compute. A type that is not listed computes nothing; a function that is not listed
+            is refused.
+        stack: name of the stack, or `organization/project/stack`.
+        config: what stands under `config:` in the stack's file, with full keys (`aws:region`).
+        references: outputs of other stacks. Each is found only under the name that the program asks for, letter by
+            letter; the engine also knows a stack of the same project by its short name.
+        preview: nothing is made. Ids are unknown, and so is every output that is no input: `answers` are asked only
+            for functions and for what is read. Other stacks' outputs are known, as with the engine.
+        strict: what is registered must keep to the rules of components. Only a test of bare resources needs less.
+
+    Raises:
+        AssertionError: from `conforms`.
+        Exception: `unknown stack ...`, for a StackReference to one that is not listed. The engine says so to its user
+            and ends the program without telling it why. `readStackOutputs` fails in the program, in both.
+    """
+    recording = Recording()
+    monitor = Monitor(answers, references or {}, preview, recording)
+
+    async def run() -> None:
+        organization, project, name = [*(ORGANIZATION, "skerry")[: 2 - stack.count("/")], *stack.split("/")]
+        set_mocks(monitor.mocks, project, name, preview, monitor=monitor, organization=organization)
+        # Else it is one set for all, with what waits in the closed loop of a recording that failed.
+        SETTINGS.outputs = set()  # pyright: ignore[reportAttributeAccessIssue]
+        _configure(config or {})
+        with watched_components() as recording.inner:
+            await run_pulumi_func(lambda: _resolved(program(), recording))
+
+    # A loop and a context of its own: neither tasks nor settings reach the next recording.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        # The first error is raised; those that wait for it in vain need not be logged.
+        runner.get_loop().set_exception_handler(lambda *_: None)
+        runner.run(run())
+    if strict:
+        conforms(recording)
+    return recording
+
+
+async def _resolved(returned: Any, recording: Recording) -> None:
+    recording.returned = await pulumi.Output.from_input(returned).future(with_unknowns=True)
+
+
+def _configure(config: Mapping[str, Any]) -> None:
+    """The engine hands on texts, and JSON for all else."""
+    plain = {key: rpc.unwrap_rpc_secret(value) for key, value in config.items()}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in plain.items()}
+    set_all_config(texts, [key for key, value in config.items() if rpc.is_rpc_secret(value)])
