@@ -90,6 +90,7 @@ def test_the_provider_is_the_clusters_own_and_holds_no_credential(case: Case) ->
     clusters = [made for made in recording.resources.values() if made.kind == "pulumi:providers:kubernetes"]
     assert len(clusters) == 2, "one of each region"
     for made in clusters:
+        assert "kubeconfig" in made.secret_inputs
         (user,) = json.loads(made.inputs["kubeconfig"])["users"]
         assert set(user["user"]) == {"exec"}, "whoever runs it asks for a token of their own"
 

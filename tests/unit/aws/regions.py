@@ -74,7 +74,7 @@ def made(
         )
         return use(host)
 
-    return record(program, StandIns(), stack)
+    return record(program, StandIns(), stack=stack)
 
 
 def everything(host: AwsClusterHost) -> None:

@@ -106,7 +106,7 @@ def global_layer() -> Recording:
         }
         return AwsPlatform(settings, target).load_balancer(traffic).url
 
-    return record(program, StandIns(), "dev-aws-global")
+    return record(program, StandIns(), stack="dev-aws-global")
 
 
 def test_a_stack_of_the_global_layer_has_one_provider_where_the_accelerators_api_is() -> None:
