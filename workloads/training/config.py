@@ -6,13 +6,14 @@ device or network; all are checked before anything starts, and every broken one 
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from workloads.training.model import ModelConfig
+from workloads.training.presets import PRESETS
 
 
 class ConfigError(Exception):
@@ -32,14 +33,21 @@ class TrainConfig:
     seed: int = 0  # fixes the first weights and every batch; another seed is another run
     steps: int = 500  # optimizer steps: a fixed count, never a time limit, so a slow machine learns the same
     batch: int = 8  # sequences per step over all workers; many small steps teach more per second
+    accumulate: int = 1  # parts that a worker takes its share of a batch in: as many as its memory asks for
     learning_rate: float = 3e-3  # peak; small models bear a high one
     warmup: int = 50  # steps to reach the peak; before that Adam's moments are noise
     final_fraction: float = 0.05  # the cosine ends at this share of the peak
     weight_decay: float = 0.1  # on matrices only; norms' scales have no reason to shrink
     clip: float = 1.0  # largest gradient norm; one odd batch must not undo many
     precision: str = "fp32"  # or "bf16", matrix products under autocast; too small a model to gain by it
+    compile: str = "auto"  # "on", "off", or "auto": on a GPU, where it pays; on a CPU it takes a minute first
+    bucket_mb: int = 100  # of gradients sent at once; DDP's 25 is too small for most (pytorch/pytorch#118421)
+    plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
     log_every: int = 20  # steps between progress lines
+    preset: str = (
+        "tiny"  # the model's shape, a name of presets.py; the flags below change single fields of it
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def problems(self, world: int) -> list[str]:
@@ -51,7 +59,7 @@ class TrainConfig:
                 value, default = getattr(self, name), getattr(TrainConfig, name)
                 found.append(f"{name}={value!r}: must be {rule}; the default is {default!r}")
 
-        for name in ("steps", "evaluation_bytes", "log_every"):
+        for name in ("steps", "accumulate", "bucket_mb", "evaluation_bytes", "log_every"):
             require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "clip"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
@@ -60,15 +68,18 @@ class TrainConfig:
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")
         require("weight_decay", 0 <= self.weight_decay < inf, "0 or more and finite")
         require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
+        require("compile", self.compile in ("auto", "on", "off"), "auto, on or off")
+        require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         require("pattern", bool(self.pattern), "a file name pattern")
         require("output", bool(self.output), "a path or a file:// URI")
-        if self.batch < 1 or self.batch % world:
-            below = self.batch // world * world
-            fitting = [size for size in (below, below + world) if size > 0] or [world]
-            remedy = " or ".join(map(str, fitting))
+        parts = world * max(1, self.accumulate)
+        if self.batch < 1 or self.batch % parts:
+            below = self.batch // parts * parts
+            fitting = [size for size in (below, below + parts) if size > 0] or [parts]
+            of_parts = f" times accumulate={self.accumulate}" if self.accumulate > 1 else ""
             found.append(
-                f"batch={self.batch}: must be a positive multiple of the {world} workers, "
-                f"each takes an equal share; try {remedy}, or another number of workers"
+                f"batch={self.batch}: must be a positive multiple of the {world} workers{of_parts}, each takes "
+                f"an equal share; try {' or '.join(map(str, fitting))}, or another number of workers"
             )
         for name in ("output", "data"):
             try:
@@ -97,12 +108,13 @@ def parse(arguments: Sequence[str], world: int) -> TrainConfig:
     Raises ConfigError with every mistake in them: unknown flags, values of the wrong kind, broken rules.
     """
     parser = _Parser(prog="workloads.training.train", allow_abbrev=False)
-    flags = {"vocabulary", "model"}  # the tokenizer fixes the one, the other's fields are flags themselves
-    for owner in (TrainConfig, ModelConfig):
+    for owner, source in ((TrainConfig, "default"), (ModelConfig, "in preset tiny")):
         for each in fields(owner):
-            if each.name not in flags:
+            if each.name != "model":  # its fields are flags themselves
                 flag = "--" + each.name.replace("_", "-")
-                parser.add_argument(flag, metavar=_KIND[each.type].upper(), help=f"default: {each.default!r}")
+                parser.add_argument(
+                    flag, metavar=_KIND[each.type].upper(), help=f"{source}: {each.default!r}"
+                )
     given, unknown = parser.parse_known_args(arguments)
     problems = []
     for before, word in zip(["", *unknown], unknown, strict=False):
@@ -120,7 +132,8 @@ def parse(arguments: Sequence[str], world: int) -> TrainConfig:
                 except (ValueError, KeyError):
                     rule = f"must be {_KIND[each.type]}; the default is {each.default!r}"
                     problems.append(f"{each.name}={text!r}: {rule}")
-    config = TrainConfig(**values[TrainConfig], model=ModelConfig(**values[ModelConfig]))
+    shape = PRESETS.get(values[TrainConfig].get("preset", TrainConfig.preset), ModelConfig())
+    config = TrainConfig(**values[TrainConfig], model=replace(shape, **values[ModelConfig]))
     problems += config.problems(world)  # an unreadable field has its default here, which breaks no rule
     if problems:
         raise ConfigError(*problems)

@@ -19,11 +19,13 @@ Exit codes: 0 published, 2 a setting cannot be used, 143 stopped by SIGTERM, 1 a
 the output. Left out: checkpoints within a run; a stopped run starts again.
 """
 
+import gc
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -40,6 +42,7 @@ from workloads.training.data import (
 )
 from workloads.training.export import destination, export
 from workloads.training.model import LanguageModel
+from workloads.training.optimizer import build_optimizer, learning_rate
 from workloads.training.tokens import END_OF_TEXT
 from workloads.training.workers import (
     Workers,
@@ -73,52 +76,49 @@ def train(config: TrainConfig, workers: Workers) -> None:
     workers.join(device)
 
     torch.manual_seed(config.seed)
-    model = LanguageModel(config.model).to(device)
-    parallel = DistributedDataParallel(model, gradient_as_bucket_view=True) if workers.world > 1 else model
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
-    scales = [weight for weight in model.parameters() if weight.dim() == 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": scales, "weight_decay": 0.0},
-    ]
-    # 0.99 rather than 0.999: the second moment must settle within a run of hundreds of steps.
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+    model = LanguageModel(config.model, plain=config.plain).to(device)
+    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
+        model.compile()
+    parallel = spread(model, config, workers)
+    optimizer = build_optimizer(model, config)
 
     context = config.model.context
     tokens_per_step = config.batch * context
     train_loss, since_line = math.nan, torch.zeros((), device=device)
     training_started = line_started = time.perf_counter()
-    for step in range(1, config.steps + 1):
-        place = (config.seed, step, workers.rank, workers.world)
-        rows = batch(corpus.training, context, config.batch, *place).to(device)  # (B / world, T + 1)
-        loss = losses(parallel, rows, config).mean()
-        loss.backward()  # averages over the workers; equal shares make it the global mean
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        optimizer.step()
-        optimizer.zero_grad()
+    with collector_stopped():
+        for step in range(1, config.steps + 1):
+            place = (config.seed, step, workers.rank, workers.world)
+            rows = batch(corpus.training, context, config.batch, *place).to(device)  # (B / world, T + 1)
+            loss = gradients(parallel, rows, config)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            rate = learning_rate(config, step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
 
-        since_line += loss.detach()
-        if step % config.log_every == 0 or step == config.steps:
-            steps = (step - 1) % config.log_every + 1
-            train_loss = float(workers.sum(since_line)) / (steps * workers.world)
-            since_line.zero_()
-            if not math.isfinite(train_loss):
-                raise FloatingPointError(
-                    f"step {step}: loss is {train_loss}; lower learning_rate={config.learning_rate} "
-                    f"or clip={config.clip}, or raise warmup={config.warmup}"
-                )
-            now = time.perf_counter()
-            line = {
-                "step": step,
-                "loss": train_loss,  # nats per token, mean since the last line
-                "tokens_per_second": round(steps * tokens_per_step / (now - line_started), 1),
-                "grad_norm": float(norm),  # before clipping, of this step
-            }
-            line_started = now
-            if workers.rank == 0:
-                print(json.dumps(line), file=sys.stderr, flush=True)
+            since_line += loss
+            if step % config.log_every == 0 or step == config.steps:
+                steps = (step - 1) % config.log_every + 1
+                train_loss = float(workers.sum(since_line)) / (steps * workers.world)
+                since_line.zero_()
+                gc.collect()
+                if not math.isfinite(train_loss):
+                    raise FloatingPointError(
+                        f"step {step}: loss is {train_loss}; lower learning_rate={config.learning_rate} "
+                        f"or clip={config.clip}, or raise warmup={config.warmup}"
+                    )
+                now = time.perf_counter()
+                line = {
+                    "step": step,
+                    "loss": train_loss,  # nats per token, mean since the last line
+                    "tokens_per_second": round(steps * tokens_per_step / (now - line_started), 1),
+                    "grad_norm": float(norm),  # before clipping, of this step
+                }
+                line_started = now
+                if workers.rank == 0:
+                    print(json.dumps(line), file=sys.stderr, flush=True)
     training_seconds = time.perf_counter() - training_started
 
     bits_per_byte, heldout_bytes = evaluate(model, corpus.held_out, config, workers, device)
@@ -145,19 +145,49 @@ def train(config: TrainConfig, workers: Workers) -> None:
     workers.wait(device)  # no worker says that all went well before the model is published
 
 
+def spread(model: LanguageModel, config: TrainConfig, workers: Workers) -> torch.nn.Module:
+    """The model whose gradients the workers share; the model itself where there is only one."""
+    if workers.world == 1:
+        return model
+    return DistributedDataParallel(model, bucket_cap_mb=config.bucket_mb, gradient_as_bucket_view=True)
+
+
+@contextmanager
+def collector_stopped() -> Iterator[None]:
+    """Python's garbage collector must not stop a step, half a second at worst; within, it runs only when called."""
+    gc.collect()
+    gc.freeze()  # what lives by now lives on: no later call has to look at it
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
+    """Add the gradients of this worker's rows, averaged over the workers; its own mean loss in nats per token.
+
+    Equal shares make the average the global mean. The rows are taken in equal parts; only the last part's backward
+    pass exchanges gradients, and those of all parts at once.
+    """
+    total = torch.zeros((), device=rows.device)
+    parts = rows.chunk(config.accumulate)
+    for number, part in enumerate(parts, 1):
+        exchange = nullcontext()
+        if isinstance(parallel, DistributedDataParallel) and number < len(parts):
+            exchange = parallel.no_sync()
+        with exchange:
+            loss = losses(parallel, part, config).mean() / len(parts)
+            loss.backward()
+        total += loss.detach()
+    return total
+
+
 def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
     """The loss in nats of predicting each token of `rows` (B, T + 1) but the first; (B, T), float32."""
     with torch.autocast(rows.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         return model(rows[:, :-1], rows[:, 1:])
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear from 0 to the peak over the warm-up, then a cosine to the final share; steps count from 1."""
-    if step <= config.warmup:
-        return config.learning_rate * step / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)  # 0 .. 1
-    share = config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
-    return config.learning_rate * share
 
 
 @torch.no_grad()

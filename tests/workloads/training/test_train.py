@@ -21,7 +21,8 @@ from tests.workloads.training.runs import (
 )
 from workloads.manifest import manifest_digest, verify_manifest
 from workloads.training.config import TrainConfig
-from workloads.training.train import learning_rate, main
+from workloads.training.optimizer import learning_rate
+from workloads.training.train import main
 
 
 def run(
@@ -74,7 +75,7 @@ def test_a_seed_fixes_every_number_and_another_seed_changes_them(
 def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
     corpus: Path, tmp_path: Path, capsys
 ) -> None:
-    given = [*TINY, "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
+    given = [*TINY, "--accumulate", "2", "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
     how = launch(2, tmp_path / "temporary", [*TRAIN, *given])
     done = subprocess.run(**how, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
