@@ -1,35 +1,28 @@
-"""Every setting of a training run on one screen, its flags, and the rules between them.
+"""Every setting of a training run on one screen, and the rules between them.
 
-The flags are generated from the fields, so there is no second list to keep in step. The rules need no file,
+Each field is a flag. The rules need no file,
 device or network; all are checked before anything starts, and every broken one is reported at once.
 """
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
 from workloads.training.presets import PRESETS
-
-
-class ConfigError(Exception):
-    """One or more settings break a rule; the message lists each with its value, the rule and a remedy."""
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        count = "one setting" if len(problems) == 1 else f"{len(problems)} settings"
-        super().__init__(f"{count} cannot be used:" + "".join(f"\n  {problem}" for problem in problems))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     output: str = "out/model"  # where the model folder is published: a path or a file:// URI
-    data: str = ""  # folder of text, a path or a file:// URI; empty is Python's standard library
-    pattern: str = "*.py"  # which file names under data count as text
+    data: str = (
+        ""  # a prepared folder or one of text, a path or file:// URI; empty is Python's standard library
+    )
+    data_digest: str = ""  # of a prepared folder, as `prepare` printed it; empty takes what is there
+    pattern: str = "*.py"  # which file names under a folder of text count
     seed: int = 0  # fixes the first weights and every batch; another seed is another run
     steps: int = 500  # optimizer steps: a fixed count, never a time limit, so a slow machine learns the same
     batch: int = 8  # sequences per step over all workers; many small steps teach more per second
@@ -103,47 +96,14 @@ def local_path(name: str, value: str) -> Path:
 
 
 def parse(arguments: Sequence[str], world: int) -> TrainConfig:
-    """The settings given by flags, defaults for the rest.
+    """The settings given by flags, defaults for the rest; the model's start from its preset.
 
     Raises ConfigError with every mistake in them: unknown flags, values of the wrong kind, broken rules.
     """
-    parser = _Parser(prog="workloads.training.train", allow_abbrev=False)
-    for owner, source in ((TrainConfig, "default"), (ModelConfig, "in preset tiny")):
-        for each in fields(owner):
-            if each.name != "model":  # its fields are flags themselves
-                flag = "--" + each.name.replace("_", "-")
-                parser.add_argument(
-                    flag, metavar=_KIND[each.type].upper(), help=f"{source}: {each.default!r}"
-                )
-    given, unknown = parser.parse_known_args(arguments)
-    problems = []
-    for before, word in zip(["", *unknown], unknown, strict=False):
-        if word.startswith("-"):
-            problems.append(f"{word}: is no setting; --help lists them all")
-        elif not before.startswith("-"):  # else it is the value of the flag just reported
-            problems.append(f"{word!r}: is a value without a flag; write --name value")
-    values: dict[type, dict[str, Any]] = {TrainConfig: {}, ModelConfig: {}}
-    for owner, chosen in values.items():
-        for each in fields(owner):
-            text = getattr(given, each.name, None)
-            if text is not None:
-                try:
-                    chosen[each.name] = _READ[each.type](text)
-                except (ValueError, KeyError):
-                    rule = f"must be {_KIND[each.type]}; the default is {each.default!r}"
-                    problems.append(f"{each.name}={text!r}: {rule}")
-    shape = PRESETS.get(values[TrainConfig].get("preset", TrainConfig.preset), ModelConfig())
-    config = TrainConfig(**values[TrainConfig], model=replace(shape, **values[ModelConfig]))
+    (run, shape), problems = read_flags("workloads.training.train", arguments, TrainConfig, ModelConfig)
+    preset = PRESETS.get(run.get("preset", TrainConfig.preset), ModelConfig())
+    config = TrainConfig(**run, model=replace(preset, **shape))
     problems += config.problems(world)  # an unreadable field has its default here, which breaks no rule
     if problems:
         raise ConfigError(*problems)
     return config
-
-
-_READ: dict[Any, Any] = {str: str, int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
-_KIND: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help lists every setting")

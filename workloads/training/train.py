@@ -32,18 +32,18 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from workloads.training.bigram import bigram_bits_per_byte
-from workloads.training.config import ConfigError, TrainConfig, parse
+from workloads.training.config import TrainConfig, parse
 from workloads.training.data import (
-    Tokens,
-    batch,
+    Corpus,
     evaluation_starts,
     load_corpus,
     windows,
 )
 from workloads.training.export import destination, export
+from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer, learning_rate
-from workloads.training.tokens import END_OF_TEXT
+from workloads.training.sampler import Sampler
 from workloads.training.workers import (
     Workers,
     die_with_launcher,
@@ -71,7 +71,7 @@ def train(config: TrainConfig, workers: Workers) -> None:
     """One whole run: data, training, evaluation, rank 0's export. Raises ConfigError, FloatingPointError."""
     started = time.perf_counter()
     folder = destination(config.output)  # refused now rather than after the training
-    corpus = load_corpus(config.data, config.pattern, config.model.context)
+    corpus = load_corpus(config)
     device = workers.device()
     workers.join(device)
 
@@ -81,6 +81,7 @@ def train(config: TrainConfig, workers: Workers) -> None:
         model.compile()
     parallel = spread(model, config, workers)
     optimizer = build_optimizer(model, config)
+    sampler = Sampler(len(corpus.training), config.model.context, config.seed)
 
     context = config.model.context
     tokens_per_step = config.batch * context
@@ -88,8 +89,8 @@ def train(config: TrainConfig, workers: Workers) -> None:
     training_started = line_started = time.perf_counter()
     with collector_stopped():
         for step in range(1, config.steps + 1):
-            place = (config.seed, step, workers.rank, workers.world)
-            rows = batch(corpus.training, context, config.batch, *place).to(device)  # (B / world, T + 1)
+            starts = workers.share(sampler.take(config.batch))
+            rows = windows(corpus.training, starts, context).to(device)  # (B / world, T + 1)
             loss = gradients(parallel, rows, config)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             rate = learning_rate(config, step)
@@ -121,7 +122,7 @@ def train(config: TrainConfig, workers: Workers) -> None:
                     print(json.dumps(line), file=sys.stderr, flush=True)
     training_seconds = time.perf_counter() - training_started
 
-    bits_per_byte, heldout_bytes = evaluate(model, corpus.held_out, config, workers, device)
+    bits_per_byte, heldout_bytes = evaluate(model, corpus, config, workers, device)
     if workers.rank == 0:
         record = {
             "steps": config.steps,
@@ -130,9 +131,8 @@ def train(config: TrainConfig, workers: Workers) -> None:
             "tokens_per_second": round(config.steps * tokens_per_step / training_seconds, 1),
             "train_loss": train_loss,
             "bits_per_byte": bits_per_byte,
-            "bigram_bits_per_byte": bigram_bits_per_byte(corpus.training, corpus.held_out),
             "heldout_bytes": heldout_bytes,
-            "heldout_bytes_available": int((corpus.held_out != END_OF_TEXT).sum()),
+            "heldout_bytes_available": corpus.held_out_bytes,
             "parameters": model.parameter_count(),
             "precision": config.precision,
             "device": device.type,
@@ -140,7 +140,9 @@ def train(config: TrainConfig, workers: Workers) -> None:
             "seconds": round(time.perf_counter() - started, 2),
             "torch": str(torch.__version__),
         }
-        digest = export(folder, model, record)
+        if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
+            record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
+        digest = export(folder, model, corpus.tokenizer, record)
         print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
 
@@ -192,23 +194,28 @@ def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    model: LanguageModel, held_out: Tokens, config: TrainConfig, workers: Workers, device: torch.device
+    model: LanguageModel, corpus: Corpus, config: TrainConfig, workers: Workers, device: torch.device
 ) -> tuple[float, int]:
     """Bits per held-out byte and how many bytes were scored, the same on every worker.
 
     The windows are fixed by the corpus and the settings and shared out over the workers. Each starts cold, so
-    its first byte is guessed from one token only: the number is a little worse than reading files whole.
+    its first token is guessed from one only: the number is a little worse than reading documents whole. Where a token
+    is more than a byte, the bytes are those of the scored tokens at the held-out side's mean length.
     """
-    starts = evaluation_starts(held_out, config.model.context, config.evaluation_bytes)
+    tokens, end = corpus.held_out, corpus.tokenizer.end_of_text
+    bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
+    at_least = math.ceil(config.evaluation_bytes / bytes_per_token)
+    starts = evaluation_starts(len(tokens), config.model.context, at_least)
     starts = starts[workers.rank :: workers.world]
-    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, bytes
+    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, tokens
     for at in range(0, len(starts), 64):
-        rows = windows(held_out, starts[at : at + 64], config.model.context).to(device)
-        is_byte = rows[:, 1:] != END_OF_TEXT
-        totals[0] += losses(model, rows, config)[is_byte].double().sum()
-        totals[1] += is_byte.sum()
+        rows = windows(tokens, starts[at : at + 64], config.model.context).to(device)
+        is_text = rows[:, 1:] != end
+        totals[0] += losses(model, rows, config)[is_text].double().sum()
+        totals[1] += is_text.sum()
     nats, scored = workers.sum(totals).tolist()
-    return nats / scored / math.log(2), int(scored)
+    scored_bytes = scored * bytes_per_token
+    return nats / scored_bytes / math.log(2), round(scored_bytes)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ from datetime import timedelta
 from types import FrameType
 from typing import NoReturn
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed import Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from workloads.training.config import ConfigError
+from workloads.training.flags import ConfigError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOPBACK = "127.0.0.1"
@@ -77,6 +79,11 @@ class Workers:
         return TCPStore(
             host, int(port), self.world, True, timeout=_PATIENCE, master_listen_fd=listener.detach()
         )
+
+    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This worker's equal part of a batch; the parts in the order of ranks are the batch."""
+        part = len(rows) // self.world
+        return rows[self.rank * part : (self.rank + 1) * part]
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of `values` over all workers; every worker must call it, and gets the same."""

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from workloads.training.config import ConfigError, TrainConfig, local_path, parse
+from workloads.training.config import TrainConfig, local_path, parse
+from workloads.training.flags import ConfigError
 from workloads.training.train import main
 
 
