@@ -38,6 +38,22 @@ class TrainConfig:
     plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
     log_every: int = 20  # steps between progress lines
+    checkpoints: str = (
+        ""  # where the run keeps what it needs to go on, any address of fsspec; empty keeps nothing
+    )
+    checkpoint_every: int = 100  # steps; so many at most are lost with a machine
+    keep: int = 2  # checkpoints at a time: the newest, and what to fall back on when it is damaged
+    fallback: str = (
+        ""  # a second place, for when the first cannot be reached; usually a folder of the machine
+    )
+    store_patience: float = 8.0  # seconds that a place may not answer before a checkpoint is given up there
+    run_id: str = (
+        ""  # what a run is called over its restarts; empty is torchrun's id or the launching process
+    )
+    lease_seconds: float = 60.0  # a place is free when its run's heartbeat has been silent for so long
+    stop_at: float = (
+        0.0  # Unix time at which the run ends with a checkpoint (a capacity block's end); 0 is never
+    )
     preset: str = (
         "tiny"  # the model's shape, a name of presets.py; the flags below change single fields of it
     )
@@ -52,10 +68,20 @@ class TrainConfig:
                 value, default = getattr(self, name), getattr(TrainConfig, name)
                 found.append(f"{name}={value!r}: must be {rule}; the default is {default!r}")
 
-        for name in ("steps", "accumulate", "bucket_mb", "evaluation_bytes", "log_every"):
+        for name in (
+            "steps",
+            "accumulate",
+            "bucket_mb",
+            "evaluation_bytes",
+            "log_every",
+            "checkpoint_every",
+            "keep",
+        ):
             require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "lease_seconds", "store_patience"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
+        require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
+        require("fallback", bool(self.checkpoints) or not self.fallback, "empty where checkpoints is")
         require("seed", self.seed >= 0, "0 or more")
         require("warmup", self.warmup >= 0, "0 (none) or more")
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")

@@ -15,8 +15,9 @@ Two machines, one worker per GPU on each (the same command on both; the output m
 
 Works on the CPU and on one or many GPUs by the same code. --help lists every setting; config.py says why each
 is there. Progress goes to stderr and the final record to stdout, one JSON object a line, from rank 0 only.
-Exit codes: 0 published, 2 a setting cannot be used, 143 stopped by SIGTERM, 1 anything else; only 0 changes
-the output. Left out: checkpoints within a run; a stopped run starts again.
+With --checkpoints a run that was stopped or killed goes on where its last checkpoint was, also with another number of
+workers. Exit codes: 0 published, 2 a setting cannot be used, 75 stopped by SIGTERM or --stop-at after a checkpoint,
+143 stopped by SIGTERM with nothing to keep, 1 anything else; only 0 changes the output.
 """
 
 import gc
@@ -26,101 +27,107 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from workloads.training.bigram import bigram_bits_per_byte
+from workloads.training.checkpoint import Checkpoints, Learner
 from workloads.training.config import TrainConfig, parse
-from workloads.training.data import (
-    Corpus,
-    evaluation_starts,
-    load_corpus,
-    windows,
-)
+from workloads.training.data import Corpus, evaluation_starts, load_corpus, windows
 from workloads.training.export import destination, export
 from workloads.training.flags import ConfigError
+from workloads.training.lease import Lease, LeaseLost
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer, learning_rate
+from workloads.training.preemption import PREEMPTED, Preemption
+from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
-from workloads.training.workers import (
-    Workers,
-    die_with_launcher,
-    end_process,
-    leave,
-    stop_on_sigterm,
-)
+from workloads.training.store import Store, Unreachable, open_stores
+from workloads.training.workers import Workers, die_with_launcher, end_process, leave, run_name
+
+
+@dataclass
+class Run:
+    """What a step needs, and how many were taken."""
+
+    config: TrainConfig
+    workers: Workers
+    device: torch.device
+    corpus: Corpus
+    sampler: Sampler
+    model: LanguageModel
+    optimizer: torch.optim.Optimizer
+    parallel: torch.nn.Module  # the model as the workers share it
+    step: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with for this run to go on from it."""
+        shape = asdict(self.config.model)
+        return {"data_digest": self.corpus.digest, "seed": self.config.seed, "model": shape}
 
 
 def main(arguments: Sequence[str]) -> int:
     die_with_launcher()
-    stop_on_sigterm()
+    preemption = Preemption()
     workers = Workers.from_environment()
+    lease = None
     try:
-        train(parse(arguments, workers.world), workers)
+        config = parse(arguments, workers.world)
+        folder = destination(config.output)  # refused now rather than after the training
+        corpus = load_corpus(config)
+        stores = open_stores(config.checkpoints, config.fallback, patience=config.store_patience)
+        if stores and workers.rank == 0:
+            lease = Lease(stores[0], config.run_id or run_name(), config.lease_seconds)
+        return train(config, corpus, folder, workers, preemption, stores, lease)
     except ConfigError as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
+    except (Unreachable, LeaseLost) as error:
+        print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
+        return 1
     finally:
+        if lease:
+            lease.release()
         leave()
-    return 0
 
 
-def train(config: TrainConfig, workers: Workers) -> None:
-    """One whole run: data, training, evaluation, rank 0's export. Raises ConfigError, FloatingPointError."""
+def train(
+    config: TrainConfig,
+    corpus: Corpus,
+    folder: Path,
+    workers: Workers,
+    preemption: Preemption,
+    stores: list[Store],
+    lease: Lease | None,
+) -> int:
+    """From the first weights, or the last checkpoint, to rank 0's export at `folder`; the exit code.
+
+    Raises ConfigError, FloatingPointError, Unreachable, LeaseLost.
+    """
     started = time.perf_counter()
-    folder = destination(config.output)  # refused now rather than after the training
-    corpus = load_corpus(config)
     device = workers.device()
     workers.join(device)
-
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain).to(device)
     if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
         model.compile()
-    parallel = spread(model, config, workers)
-    optimizer = build_optimizer(model, config)
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
+    optimizer = build_optimizer(model, config)
+    run = Run(config, workers, device, corpus, sampler, model, optimizer, spread(model, config, workers))
+    checkpoints = Checkpoints(stores, config.keep, workers, lease) if stores else None
+    if checkpoints and (facts := checkpoints.restore(Learner(model, optimizer), run.identity())):
+        run.step, sampler.position = facts["step"], facts["position"]
 
-    context = config.model.context
-    tokens_per_step = config.batch * context
-    train_loss, since_line = math.nan, torch.zeros((), device=device)
-    training_started = line_started = time.perf_counter()
-    with collector_stopped():
-        for step in range(1, config.steps + 1):
-            starts = workers.share(sampler.take(config.batch))
-            rows = windows(corpus.training, starts, context).to(device)  # (B / world, T + 1)
-            loss = gradients(parallel, rows, config)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            rate = learning_rate(config, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad()
-
-            since_line += loss
-            if step % config.log_every == 0 or step == config.steps:
-                steps = (step - 1) % config.log_every + 1
-                train_loss = float(workers.sum(since_line)) / (steps * workers.world)
-                since_line.zero_()
-                gc.collect()
-                if not math.isfinite(train_loss):
-                    raise FloatingPointError(
-                        f"step {step}: loss is {train_loss}; lower learning_rate={config.learning_rate} "
-                        f"or clip={config.clip}, or raise warmup={config.warmup}"
-                    )
-                now = time.perf_counter()
-                line = {
-                    "step": step,
-                    "loss": train_loss,  # nats per token, mean since the last line
-                    "tokens_per_second": round(steps * tokens_per_step / (now - line_started), 1),
-                    "grad_norm": float(norm),  # before clipping, of this step
-                }
-                line_started = now
-                if workers.rank == 0:
-                    print(json.dumps(line), file=sys.stderr, flush=True)
-    training_seconds = time.perf_counter() - training_started
+    progress = Progress(config, workers, device)
+    ended = learn(run, progress, checkpoints, preemption)
+    if ended is not None:
+        return ended
+    tokens_per_second = progress.tokens_per_second()
 
     bits_per_byte, heldout_bytes = evaluate(model, corpus, config, workers, device)
     if workers.rank == 0:
@@ -128,8 +135,8 @@ def train(config: TrainConfig, workers: Workers) -> None:
             "steps": config.steps,
             "seed": config.seed,
             "world_size": workers.world,
-            "tokens_per_second": round(config.steps * tokens_per_step / training_seconds, 1),
-            "train_loss": train_loss,
+            "tokens_per_second": tokens_per_second,
+            "train_loss": progress.train_loss,
             "bits_per_byte": bits_per_byte,
             "heldout_bytes": heldout_bytes,
             "heldout_bytes_available": corpus.held_out_bytes,
@@ -145,6 +152,53 @@ def train(config: TrainConfig, workers: Workers) -> None:
         digest = export(folder, model, corpus.tokenizer, record)
         print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
+    return 0
+
+
+def learn(
+    run: Run, progress: Progress, checkpoints: Checkpoints | None, preemption: Preemption
+) -> int | None:
+    """Take the steps that are left, or those until the run is asked to stop: then the exit code, else None.
+
+    With checkpoints the last step taken is kept before this returns, or a line has said why it could not be.
+    """
+    config, stop = run.config, False
+    with collector_stopped(), preemption.deferred(run.workers) if checkpoints else nullcontext():
+        while run.step < config.steps and not stop:
+            run.step += 1
+            progress.add(run.step, *take_step(run))
+            last = run.step == config.steps
+            if last or run.step % config.log_every == 0:
+                progress.tell(run.step, checkpoints.stall if checkpoints else 0.0)
+            if checkpoints:
+                stop = preemption.asked(config.stop_at)
+                if stop or last or run.step % config.checkpoint_every == 0:
+                    progress.refuse_bad_numbers()
+                    facts = {"step": run.step, "position": run.sampler.position, **run.identity()}
+                    checkpoints.save(Learner(run.model, run.optimizer), facts)
+        if checkpoints is None:
+            return None
+        kept = checkpoints.finish()
+        if kept:
+            preemption.nothing_is_lost()
+        if stop or preemption.asked(config.stop_at):
+            return PREEMPTED if kept else 1
+    return None
+
+
+def take_step(run: Run) -> tuple[Tensor, Tensor]:
+    """One optimizer step; this worker's loss, and the gradient's norm over all workers before clipping."""
+    config = run.config
+    starts = run.workers.share(run.sampler.take(config.batch))
+    rows = windows(run.corpus.training, starts, config.model.context).to(run.device)  # (B / world, T + 1)
+    loss = gradients(run.parallel, rows, config)
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+    rate = learning_rate(config, run.step)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    return loss, norm
 
 
 def spread(model: LanguageModel, config: TrainConfig, workers: Workers) -> torch.nn.Module:
