@@ -41,8 +41,9 @@ class Progress:
         if step <= self.config.steps:
             kept = "; the last checkpoint is from before" if self.config.checkpoints else ""
             raise FloatingPointError(
-                f"step {step}: the loss or its gradient is no number; lower learning_rate={self.config.learning_rate} or "
-                f"clip={self.config.clip}, or raise warmup={self.config.warmup}{kept}"
+                f"step {step}: the loss or its gradient is no number; lower "
+                f"learning_rate={self.config.learning_rate} or clip={self.config.clip}, or raise "
+                f"warmup={self.config.warmup}{kept}"
             )
 
     def tell(self, step: int, stall: float) -> None:
