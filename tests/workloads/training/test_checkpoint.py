@@ -2,6 +2,8 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -111,6 +113,16 @@ def test_a_run_keeps_its_name_over_the_restarts_of_one_launcher(monkeypatch: pyt
     assert run_name() == "pretrain"
 
 
+@contextmanager
+def ended(agent: subprocess.Popen) -> Iterator[subprocess.Popen]:
+    """The launcher, killed at the end where it still runs: its workers go with it."""
+    with agent:
+        try:
+            yield agent
+        finally:
+            agent.kill()
+
+
 def test_sigterm_to_one_of_two_workers_stops_both_after_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
     log, place = tmp_path / "log", tmp_path / "place"
     given = [
@@ -122,8 +134,7 @@ def test_sigterm_to_one_of_two_workers_stops_both_after_a_checkpoint(corpus: Pat
         "--checkpoints",
         str(place),
     ]
-    agent = start(given, 2, log)
-    with agent:
+    with ended(start(given, 2, log)) as agent:
         await_first_step(agent, log)
         workers = [each for each in psutil.Process(agent.pid).children() if "--checkpoints" in each.cmdline()]
         assert len(workers) == 2
@@ -145,7 +156,10 @@ def test_a_killed_worker_is_started_again_and_repeats_only_what_was_not_kept(
     given += ["--steps", "200", "--checkpoint-every", "20"]
     how = launch(2, tmp_path / "temporary", [*TRAIN, *given])
     how["args"].insert(how["args"].index("--nproc-per-node"), "--max-restarts=1")
-    with open(log, "wb") as out, subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=out) as agent:
+    with (
+        open(log, "wb") as out,
+        ended(subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=out)) as agent,
+    ):
         deadline = time.monotonic() + 120  # a bound on a hang
         while '"published"' not in log.read_text():
             assert agent.poll() is None and time.monotonic() < deadline, log.read_text()
