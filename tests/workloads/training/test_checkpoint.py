@@ -83,6 +83,16 @@ def test_where_nothing_was_kept_nothing_is_restored(checkpoints: Checkpoints) ->
     assert checkpoints.restore(learner(1), {}) is None
 
 
+def test_what_a_dead_writer_never_published_is_cleared_away(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    checkpoints.save(learner(1), {"step": 10})
+    checkpoints.finish()
+    (tmp_path / "place" / "step-00000015").mkdir()
+    (tmp_path / "place" / "step-00000015" / "__0_0.distcp").write_text("half")
+    facts = checkpoints.restore(learner(2), {})
+    assert facts and facts["step"] == 10
+    assert checkpoints.places[0].names() == ["latest", "step-00000010"]
+
+
 def test_a_fact_that_differs_is_named_with_both_values(checkpoints: Checkpoints) -> None:
     checkpoints.save(learner(1), {"step": 1, "data_digest": "sha256:aa"})
     checkpoints.finish()
