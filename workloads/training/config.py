@@ -1,45 +1,62 @@
-"""Every setting of a training run on one screen, its flags, and the rules between them.
+"""Every setting of a training run on one screen, and the rules between them.
 
-The flags are generated from the fields, so there is no second list to keep in step. The rules need no file,
+Each field is a flag. The rules need no file,
 device or network; all are checked before anything starts, and every broken one is reported at once.
 """
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
-
-
-class ConfigError(Exception):
-    """One or more settings break a rule; the message lists each with its value, the rule and a remedy."""
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        count = "one setting" if len(problems) == 1 else f"{len(problems)} settings"
-        super().__init__(f"{count} cannot be used:" + "".join(f"\n  {problem}" for problem in problems))
+from workloads.training.presets import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     output: str = "out/model"  # where the model folder is published: a path or a file:// URI
-    data: str = ""  # folder of text, a path or a file:// URI; empty is Python's standard library
-    pattern: str = "*.py"  # which file names under data count as text
+    data: str = (
+        ""  # a prepared folder or one of text, a path or file:// URI; empty is Python's standard library
+    )
+    data_digest: str = ""  # of a prepared folder, as `prepare` printed it; empty takes what is there
+    pattern: str = "*.py"  # which file names under a folder of text count
     seed: int = 0  # fixes the first weights and every batch; another seed is another run
     steps: int = 500  # optimizer steps: a fixed count, never a time limit, so a slow machine learns the same
     batch: int = 8  # sequences per step over all workers; many small steps teach more per second
+    accumulate: int = 1  # parts that a worker takes its share of a batch in: as many as its memory asks for
     learning_rate: float = 3e-3  # peak; small models bear a high one
     warmup: int = 50  # steps to reach the peak; before that Adam's moments are noise
     final_fraction: float = 0.05  # the cosine ends at this share of the peak
     weight_decay: float = 0.1  # on matrices only; norms' scales have no reason to shrink
     clip: float = 1.0  # largest gradient norm; one odd batch must not undo many
     precision: str = "fp32"  # or "bf16", matrix products under autocast; too small a model to gain by it
+    compile: str = "auto"  # "on", "off", or "auto": on a GPU, where it pays; on a CPU it takes a minute first
+    bucket_mb: int = 100  # of gradients sent at once; DDP's 25 is too small for most (pytorch/pytorch#118421)
+    plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
     log_every: int = 20  # steps between progress lines
+    checkpoints: str = (
+        ""  # where the run keeps what it needs to go on, any address of fsspec; empty keeps nothing
+    )
+    checkpoint_every: int = 100  # steps; so many at most are lost with a machine
+    keep: int = 2  # checkpoints at a time: the newest, and what to fall back on when it is damaged
+    fallback: str = (
+        ""  # a second place, for when the first cannot be reached; usually a folder of the machine
+    )
+    store_patience: float = 8.0  # seconds that a place may not answer before a checkpoint is given up there
+    run_id: str = (
+        ""  # what a run is called over its restarts; empty is torchrun's id or the launching process
+    )
+    lease_seconds: float = 60.0  # a place is free when its run's heartbeat has been silent for so long
+    stop_at: float = (
+        0.0  # Unix time at which the run ends with a checkpoint (a capacity block's end); 0 is never
+    )
+    preset: str = (
+        "tiny"  # the model's shape, a name of presets.py; the flags below change single fields of it
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def problems(self, world: int) -> list[str]:
@@ -51,24 +68,37 @@ class TrainConfig:
                 value, default = getattr(self, name), getattr(TrainConfig, name)
                 found.append(f"{name}={value!r}: must be {rule}; the default is {default!r}")
 
-        for name in ("steps", "evaluation_bytes", "log_every"):
+        for name in (
+            "steps",
+            "accumulate",
+            "bucket_mb",
+            "evaluation_bytes",
+            "log_every",
+            "checkpoint_every",
+            "keep",
+        ):
             require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "lease_seconds", "store_patience"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
+        require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
+        require("fallback", bool(self.checkpoints) or not self.fallback, "empty where checkpoints is")
         require("seed", self.seed >= 0, "0 or more")
         require("warmup", self.warmup >= 0, "0 (none) or more")
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")
         require("weight_decay", 0 <= self.weight_decay < inf, "0 or more and finite")
         require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
+        require("compile", self.compile in ("auto", "on", "off"), "auto, on or off")
+        require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         require("pattern", bool(self.pattern), "a file name pattern")
         require("output", bool(self.output), "a path or a file:// URI")
-        if self.batch < 1 or self.batch % world:
-            below = self.batch // world * world
-            fitting = [size for size in (below, below + world) if size > 0] or [world]
-            remedy = " or ".join(map(str, fitting))
+        parts = world * max(1, self.accumulate)
+        if self.batch < 1 or self.batch % parts:
+            below = self.batch // parts * parts
+            fitting = [size for size in (below, below + parts) if size > 0] or [parts]
+            of_parts = f" times accumulate={self.accumulate}" if self.accumulate > 1 else ""
             found.append(
-                f"batch={self.batch}: must be a positive multiple of the {world} workers, "
-                f"each takes an equal share; try {remedy}, or another number of workers"
+                f"batch={self.batch}: must be a positive multiple of the {world} workers{of_parts}, each takes "
+                f"an equal share; try {' or '.join(map(str, fitting))}, or another number of workers"
             )
         for name in ("output", "data"):
             try:
@@ -92,45 +122,14 @@ def local_path(name: str, value: str) -> Path:
 
 
 def parse(arguments: Sequence[str], world: int) -> TrainConfig:
-    """The settings given by flags, defaults for the rest.
+    """The settings given by flags, defaults for the rest; the model's start from its preset.
 
     Raises ConfigError with every mistake in them: unknown flags, values of the wrong kind, broken rules.
     """
-    parser = _Parser(prog="workloads.training.train", allow_abbrev=False)
-    flags = {"vocabulary", "model"}  # the tokenizer fixes the one, the other's fields are flags themselves
-    for owner in (TrainConfig, ModelConfig):
-        for each in fields(owner):
-            if each.name not in flags:
-                flag = "--" + each.name.replace("_", "-")
-                parser.add_argument(flag, metavar=_KIND[each.type].upper(), help=f"default: {each.default!r}")
-    given, unknown = parser.parse_known_args(arguments)
-    problems = []
-    for before, word in zip(["", *unknown], unknown, strict=False):
-        if word.startswith("-"):
-            problems.append(f"{word}: is no setting; --help lists them all")
-        elif not before.startswith("-"):  # else it is the value of the flag just reported
-            problems.append(f"{word!r}: is a value without a flag; write --name value")
-    values: dict[type, dict[str, Any]] = {TrainConfig: {}, ModelConfig: {}}
-    for owner, chosen in values.items():
-        for each in fields(owner):
-            text = getattr(given, each.name, None)
-            if text is not None:
-                try:
-                    chosen[each.name] = _READ[each.type](text)
-                except (ValueError, KeyError):
-                    rule = f"must be {_KIND[each.type]}; the default is {each.default!r}"
-                    problems.append(f"{each.name}={text!r}: {rule}")
-    config = TrainConfig(**values[TrainConfig], model=ModelConfig(**values[ModelConfig]))
+    (run, shape), problems = read_flags("workloads.training.train", arguments, TrainConfig, ModelConfig)
+    preset = PRESETS.get(run.get("preset", TrainConfig.preset), ModelConfig())
+    config = TrainConfig(**run, model=replace(preset, **shape))
     problems += config.problems(world)  # an unreadable field has its default here, which breaks no rule
     if problems:
         raise ConfigError(*problems)
     return config
-
-
-_READ: dict[Any, Any] = {str: str, int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
-_KIND: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help lists every setting")

@@ -1,8 +1,9 @@
-"""Real text that is on every machine: the Python standard library's own sources, or any folder given instead.
+"""What a run learns from and what it is judged by: prepared shards, or a folder of text read as bytes into memory.
 
-Files are split into a training and a held-out side by a hash of their relative path: no file is on both
-sides, and adding files never moves one across. Left out: near-duplicates between files (licence headers,
-tests copied from one another) are not looked for, so held-out means "unseen file", not "unseen idea".
+Real text is on every machine: without a folder it is the Python standard library's own sources. Documents are split
+into a training and a held-out side by a hash of their names: none is on both sides, and adding some never moves one
+across. Left out: near-duplicates (licence headers, tests copied from one another) are not looked for, so held-out means
+"unseen document", not "unseen idea".
 """
 
 import hashlib
@@ -15,80 +16,105 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workloads.training.config import ConfigError, local_path
-from workloads.training.tokens import END_OF_TEXT
+from workloads.training.config import TrainConfig, local_path
+from workloads.training.documents import documents
+from workloads.training.flags import ConfigError
+from workloads.training.shards import ShardedTokens, is_prepared, open_shards
+from workloads.training.tokenizer import BYTES, TextTokenizer, load_tokenizer
+from workloads.training.tokens import END_OF_TEXT, END_OF_TEXT_NAME
 
 HELD_OUT_PERCENT = 7
-INSTALLED = {"site-packages", "dist-packages"}  # differ between machines, so they are not the corpus
 
-Tokens = NDArray[np.uint16]  # one dimension: END_OF_TEXT, then each file's bytes followed by END_OF_TEXT
+Tokens = (
+    NDArray | ShardedTokens
+)  # one dimension: an end of text, then each document's ids and an end of text behind it
 
 
 @dataclass(frozen=True)
 class Corpus:
     training: Tokens
     held_out: Tokens
-    files: tuple[int, int]  # how many files are on each side
-    digest: str  # "sha256:<hex>" over every file's relative path and content
+    documents: tuple[int, int]  # how many are on each side
+    held_out_bytes: int  # of text, ends of text not counted
+    digest: str  # "sha256:<hex>" of the manifest, or over every file's relative path and content
+    tokenizer: TextTokenizer
 
 
-def is_held_out(relative: str) -> bool:
-    """Whether the file at this relative POSIX path belongs to the held-out side; depends on nothing else."""
-    return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8]) % 100 < HELD_OUT_PERCENT
+def is_held_out(name: str) -> bool:
+    """Whether the document of this name belongs to the held-out side; depends on nothing else."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 100 < HELD_OUT_PERCENT
 
 
-def load_corpus(data: str, pattern: str, context: int) -> Corpus:
-    """Read every file under `data` (empty: the standard library) whose name matches `pattern`.
+def load_corpus(config: TrainConfig) -> Corpus:
+    """The data that the settings name.
 
-    Raises ConfigError when a file cannot be read or a side is too short for one window of `context` tokens.
+    Raises ConfigError when it cannot be read, is not what it should be, is too short for one window on either side, or
+    has other token ids than the model.
     """
-    root = local_path("data", data) if data else Path(sysconfig.get_paths()["stdlib"])
-    shown = f"data={str(root)!r}, pattern={pattern!r}"
+    root = local_path("data", config.data) if config.data else Path(sysconfig.get_paths()["stdlib"])
     if not root.is_dir():
         raise ConfigError(
-            f"{shown}: must be an existing folder; give one, or leave data out for the standard library"
+            f"data={str(root)!r}: must be an existing folder; give one, or leave data out for the standard library"
         )
-    paths = {path.relative_to(root).as_posix(): path for path in root.rglob(pattern) if path.is_file()}
-    sides: tuple[list[bytes], list[bytes]] = ([], [])
-    digest = hashlib.sha256()
-    for relative in sorted(paths):
-        if INSTALLED & set(relative.split("/")):
-            continue
-        try:
-            content = paths[relative].read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"{shown}: cannot read {relative} ({error.strerror}); make it readable or narrow the pattern"
-            ) from error
-        digest.update(f"{hashlib.sha256(content).hexdigest()}  {relative}\n".encode())
-        sides[is_held_out(relative)].append(content)
-    training, held_out = (_join(texts) for texts in sides)
-    for name, tokens, texts in (("training", training, sides[0]), ("held-out", held_out, sides[1])):
+    prepared = is_prepared(root)
+    corpus = _prepared(root, config.data_digest) if prepared else _text(root, config.pattern)
+    context, vocabulary = config.model.context, config.model.vocabulary
+    for name, tokens, count in (
+        ("training", corpus.training, corpus.documents[0]),
+        ("held-out", corpus.held_out, corpus.documents[1]),
+    ):
         if len(tokens) <= context:
             raise ConfigError(
-                f"{shown}: the {name} side has {len(tokens)} tokens from {len(texts)} files, one "
-                f"window needs {context + 1}; give more text in more files ({HELD_OUT_PERCENT}% of the files "
-                "are held out, chosen by their names), widen the pattern, or lower the context"
+                f"data={str(root)!r}, pattern={config.pattern!r}: the {name} side has {len(tokens)} tokens from "
+                f"{count} documents, one window needs {context + 1}; give more text in more files "
+                f"({HELD_OUT_PERCENT}% of them are held out, chosen by their names), widen the pattern, or lower the "
+                "context"
             )
-    return Corpus(training, held_out, (len(sides[0]), len(sides[1])), f"sha256:{digest.hexdigest()}")
+    ids = corpus.tokenizer.vocabulary
+    if not ids <= vocabulary < ids + PADDING:
+        raise ConfigError(
+            f"vocabulary={vocabulary}: the data has {ids} token ids; the model needs as many, and at most "
+            f"{PADDING - 1} more for its matrices' tiles: set --vocabulary {ids}, or prepare the data with the "
+            "tokenizer that the model is meant for"
+        )
+    return corpus
 
 
-def batch(
-    tokens: Tokens, context: int, sequences: int, seed: int, step: int, rank: int, world: int
-) -> Tensor:
-    """This rank's share of one step's global batch: (sequences / world, context + 1) token ids, int64.
-
-    The global batch follows from (seed, step) alone and the ranks take its rows in order, so the same windows
-    are learned from at the same step whatever the number of workers. `world` must divide `sequences`.
-    """
-    starts = np.random.default_rng((seed, step)).integers(0, len(tokens) - context, size=sequences)
-    share = sequences // world
-    return windows(tokens, starts[rank * share : (rank + 1) * share], context)
+PADDING = 128
 
 
-def evaluation_starts(tokens: Tokens, context: int, at_least: int) -> NDArray[np.int64]:
-    """Starts of non-overlapping windows spread evenly over `tokens`: `at_least` targets, or all."""
-    available = (len(tokens) - 1) // context
+def _prepared(folder: Path, expected_digest: str) -> Corpus:
+    digest, index, sides = open_shards(folder, expected_digest)
+    tokenizer = TextTokenizer(
+        vocabulary=index["vocabulary"],
+        end_of_text=index["end_of_text"],
+        end_of_text_name=index["end_of_text_name"],
+        file=(folder / "tokenizer.json").read_text(encoding="utf-8"),
+    )
+    counts = (index["training"]["documents"], index["held_out"]["documents"])
+    return Corpus(sides["training"], sides["held_out"], counts, index["held_out"]["bytes"], digest, tokenizer)
+
+
+def _text(root: Path, pattern: str) -> Corpus:
+    sides: tuple[list[bytes], list[bytes]] = ([], [])
+    digest = hashlib.sha256()
+    for name, content in documents(str(root), pattern, field="text"):
+        digest.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
+        sides[is_held_out(name)].append(content)
+    training, held_out = (_join(texts) for texts in sides)
+    return Corpus(
+        training,
+        held_out,
+        (len(sides[0]), len(sides[1])),
+        sum(map(len, sides[1])),
+        f"sha256:{digest.hexdigest()}",
+        load_tokenizer(BYTES, END_OF_TEXT_NAME),
+    )
+
+
+def evaluation_starts(tokens: int, context: int, at_least: int) -> NDArray[np.int64]:
+    """Starts of non-overlapping windows spread evenly over so many tokens: `at_least` targets, or all."""
+    available = (tokens - 1) // context
     wanted = min(available, -(-at_least // context))
     return np.arange(wanted, dtype=np.int64) * available // wanted * context
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from workloads.manifest import publish_atomically, write_manifest
-from workloads.training.config import ConfigError, local_path
+from workloads.training.config import local_path
+from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
-from workloads.training.tokens import END_OF_TEXT, END_OF_TEXT_NAME
+from workloads.training.tokenizer import TextTokenizer
 
 METRICS = ("bits_per_byte", "bigram_bits_per_byte", "heldout_bytes", "train_loss", "steps")
 
@@ -32,18 +32,19 @@ def destination(output: str) -> Path:
     return folder
 
 
-def export(folder: Path, model: LanguageModel, record: Mapping[str, object]) -> str:
-    """Publish `model` and the run's `record` (JSON values) at `folder`, replacing what was there.
+def export(folder: Path, model: LanguageModel, tokenizer: TextTokenizer, record: Mapping[str, object]) -> str:
+    """Publish `model`, its tokenizer and the run's `record` (JSON values) at `folder`, replacing what was there.
 
     Returns the manifest's digest. Raises OSError when the storage refuses; then `folder` is as it was before.
     """
     with publish_atomically(folder) as partial:
         save_file(exported_weights(model), partial / "model.safetensors", metadata={"format": "pt"})
-        _write(partial / "config.json", llama_config(model.config))
-        ends = {"bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT, "pad_token_id": END_OF_TEXT}
+        end = tokenizer.end_of_text
+        _write(partial / "config.json", llama_config(model.config, end))
+        ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
         _write(partial / "generation_config.json", {**ends, "max_length": model.config.context})
-        byte_tokenizer().save(str(partial / "tokenizer.json"))
-        _write(partial / "tokenizer_config.json", tokenizer_config(model.config))
+        (partial / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
+        _write(partial / "tokenizer_config.json", tokenizer_config(model.config, tokenizer.end_of_text_name))
         _write(partial / "record.json", record)
         metrics = {name: record[name] for name in METRICS if name in record}
         return write_manifest(partial, data_digest=record.get("data_digest"), metrics=metrics)
@@ -60,7 +61,7 @@ def exported_weights(model: LanguageModel) -> dict[str, Tensor]:
     return weights
 
 
-def llama_config(config: ModelConfig) -> dict[str, object]:
+def llama_config(config: ModelConfig, end_of_text: int) -> dict[str, object]:
     """config.json; every field that shapes the computation is written, none left to a library's default."""
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -82,48 +83,20 @@ def llama_config(config: ModelConfig) -> dict[str, object]:
         "mlp_bias": False,
         "attention_dropout": 0.0,
         "tie_word_embeddings": config.tied,
-        "bos_token_id": END_OF_TEXT,
-        "eos_token_id": END_OF_TEXT,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
         "pad_token_id": None,
         "use_cache": True,
         "torch_dtype": "float32",
     }
 
 
-def byte_tokenizer() -> Tokenizer:
-    """A tokenizer that gives every UTF-8 byte its own value as id, and END_OF_TEXT its name; nothing is
-    merged.
-
-    The BPE file format wants printable names for bytes; the byte-level pre-tokenizer and decoder translate.
-    Text that spells out the end-of-text name is read as that token, as everywhere in Hugging Face's
-    tokenizers.
-    """
-    vocabulary = {name: value for value, name in enumerate(byte_names())}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([END_OF_TEXT_NAME])  # takes the next free id
-    assert tokenizer.token_to_id(END_OF_TEXT_NAME) == END_OF_TEXT, tokenizer.token_to_id(END_OF_TEXT_NAME)
-    return tokenizer
-
-
-def byte_names() -> list[str]:
-    """The byte-level format's character for each byte, in byte order.
-
-    A printable Latin-1 character stands for its own byte; the others, in byte order, take the characters from
-    U+0100 on.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    spare = iter(range(0x100, 0x200))
-    return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
-
-
-def tokenizer_config(config: ModelConfig) -> dict[str, object]:
+def tokenizer_config(config: ModelConfig, end_of_text: str) -> dict[str, object]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": END_OF_TEXT_NAME,
-        "eos_token": END_OF_TEXT_NAME,
-        "pad_token": END_OF_TEXT_NAME,
+        "bos_token": end_of_text,
+        "eos_token": end_of_text,
+        "pad_token": end_of_text,
         "model_max_length": config.context,
         "clean_up_tokenization_spaces": False,  # readers before transformers 5 would drop the space in "a ."
     }

@@ -4,6 +4,7 @@ RMSNorm before each block, rotary positions in Hugging Face's half-rotation conv
 attention, SwiGLU, no biases. Parameter names are those of transformers' LlamaForCausalLM without its "model."
 prefix (export.py adds it), so nothing is transposed or permuted on the way out.
 Left out: dropout (one pass over much data needs none), a key-value cache (serving's business).
+Attention goes through the fastest kernel there is (FlashAttention where torch has it); `plain=True` spells it out.
 
 Shapes: B sequences, T positions, C width, H heads, K key-value heads, D = C / H, V vocabulary.
 """
@@ -29,12 +30,12 @@ class ModelConfig:
     tied: bool = True  # one matrix for reading and writing tokens
     rope_theta: float = 10_000.0  # longest wavelength of the rotary positions; usual for short contexts
     norm_eps: float = 1e-5  # keeps RMSNorm finite on a zero row
-    vocabulary: int = VOCABULARY  # V, all bytes and one end-of-text; no flag, the tokenizer fixes it
+    vocabulary: int = VOCABULARY  # V, at least the data's ids; here all bytes and one end-of-text
 
     def problems(self) -> list[str]:
         """Every broken rule, one sentence each: field, value, rule, remedy. Empty when all fit."""
         found = []
-        for name in ("width", "layers", "heads", "key_value_heads", "hidden", "context"):
+        for name in ("width", "layers", "heads", "key_value_heads", "hidden", "context", "vocabulary"):
             if getattr(self, name) < 1:
                 default = getattr(ModelConfig, name)
                 found.append(f"{name}={getattr(self, name)}: must be at least 1; try {default}")
@@ -83,11 +84,25 @@ class RMSNorm(nn.Module):
         return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
+def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention of queries (B, H, T, D) over keys and values (B, K, T, D), by torch's best kernel."""
+    grouped = q.shape[1] != k.shape[1]
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same as `fused_attention` in its own words: what the kernels are held against."""
+    k, v = (each.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for each in (k, v))  # (B, H, T, D)
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, T)
+    later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(diagonal=1)  # (T, T)
+    return scores.masked_fill(later, -math.inf).softmax(dim=-1) @ v
+
+
 class Attention(nn.Module):
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, plain: bool) -> None:
         super().__init__()
         self.head_size = config.width // config.heads
-        self.grouped = config.key_value_heads != config.heads
+        self.attend = plain_attention if plain else fused_attention
         shared = config.key_value_heads * self.head_size
         self.q_proj = nn.Linear(config.width, config.width, bias=False)
         self.k_proj = nn.Linear(config.width, shared, bias=False)
@@ -100,9 +115,7 @@ class Attention(nn.Module):
         k = self.k_proj(x).view(batch, time, -1, self.head_size).transpose(1, 2)  # (B, K, T, D)
         v = self.v_proj(x).view(batch, time, -1, self.head_size).transpose(1, 2)  # (B, K, T, D)
         q, k = rotate(q, cosines, sines).to(v.dtype), rotate(k, cosines, sines).to(v.dtype)
-        y = functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, enable_gqa=self.grouped
-        )  # (B, H, T, D)
+        y = self.attend(q, k, v)  # (B, H, T, D)
         return self.o_proj(y.transpose(1, 2).reshape(batch, time, width))
 
 
@@ -118,10 +131,10 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, plain: bool) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.width, config.norm_eps)
-        self.self_attn = Attention(config)
+        self.self_attn = Attention(config, plain)
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = FeedForward(config)
 
@@ -134,12 +147,12 @@ class LanguageModel(nn.Module):
     cosines: Tensor
     sines: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, plain: bool = False) -> None:
         """Weights come from torch's global generator: seed it first."""
         super().__init__()
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Layer(config, plain) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
         cosines, sines = rotary_tables(config)

@@ -15,124 +15,131 @@ Two machines, one worker per GPU on each (the same command on both; the output m
 
 Works on the CPU and on one or many GPUs by the same code. --help lists every setting; config.py says why each
 is there. Progress goes to stderr and the final record to stdout, one JSON object a line, from rank 0 only.
-Exit codes: 0 published, 2 a setting cannot be used, 143 stopped by SIGTERM, 1 anything else; only 0 changes
-the output. Left out: checkpoints within a run; a stopped run starts again.
+With --checkpoints a run that was stopped or killed goes on where its last checkpoint was, also with another number of
+workers. Exit codes: 0 published, 2 a setting cannot be used, 75 stopped by SIGTERM or --stop-at after a checkpoint,
+143 stopped by SIGTERM with nothing to keep, 1 anything else; only 0 changes the output.
 """
 
+import gc
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from workloads.training.bigram import bigram_bits_per_byte
-from workloads.training.config import ConfigError, TrainConfig, parse
-from workloads.training.data import (
-    Tokens,
-    batch,
-    evaluation_starts,
-    load_corpus,
-    windows,
-)
+from workloads.training.checkpoint import Checkpoints, Learner
+from workloads.training.config import TrainConfig, parse
+from workloads.training.data import Corpus, evaluation_starts, load_corpus, windows
 from workloads.training.export import destination, export
+from workloads.training.flags import ConfigError
+from workloads.training.lease import Lease, LeaseLost
 from workloads.training.model import LanguageModel
-from workloads.training.tokens import END_OF_TEXT
-from workloads.training.workers import (
-    Workers,
-    die_with_launcher,
-    end_process,
-    leave,
-    stop_on_sigterm,
-)
+from workloads.training.optimizer import build_optimizer, learning_rate
+from workloads.training.preemption import PREEMPTED, Preemption
+from workloads.training.progress import Progress
+from workloads.training.sampler import Sampler
+from workloads.training.store import Store, Unreachable, open_stores
+from workloads.training.workers import Workers, die_with_launcher, end_process, leave, run_name
+
+
+@dataclass
+class Run:
+    """What a step needs, and how many were taken."""
+
+    config: TrainConfig
+    workers: Workers
+    device: torch.device
+    corpus: Corpus
+    sampler: Sampler
+    model: LanguageModel
+    optimizer: torch.optim.Optimizer
+    parallel: torch.nn.Module  # the model as the workers share it
+    step: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with for this run to go on from it."""
+        shape = asdict(self.config.model)
+        return {"data_digest": self.corpus.digest, "seed": self.config.seed, "model": shape}
 
 
 def main(arguments: Sequence[str]) -> int:
     die_with_launcher()
-    stop_on_sigterm()
+    preemption = Preemption()
     workers = Workers.from_environment()
+    lease = None
     try:
-        train(parse(arguments, workers.world), workers)
+        config = parse(arguments, workers.world)
+        folder = destination(config.output)  # refused now rather than after the training
+        corpus = load_corpus(config)
+        stores = open_stores(config.checkpoints, config.fallback, patience=config.store_patience)
+        if stores and workers.rank == 0:
+            lease = Lease(stores[0], config.run_id or run_name(), config.lease_seconds)
+        return train(config, corpus, folder, workers, preemption, stores, lease)
     except ConfigError as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
+    except (Unreachable, LeaseLost) as error:
+        print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
+        return 1
     finally:
+        if lease:
+            lease.release()
         leave()
-    return 0
 
 
-def train(config: TrainConfig, workers: Workers) -> None:
-    """One whole run: data, training, evaluation, rank 0's export. Raises ConfigError, FloatingPointError."""
+def train(
+    config: TrainConfig,
+    corpus: Corpus,
+    folder: Path,
+    workers: Workers,
+    preemption: Preemption,
+    stores: list[Store],
+    lease: Lease | None,
+) -> int:
+    """From the first weights, or the last checkpoint, to rank 0's export at `folder`; the exit code.
+
+    Raises ConfigError, FloatingPointError, Unreachable, LeaseLost.
+    """
     started = time.perf_counter()
-    folder = destination(config.output)  # refused now rather than after the training
-    corpus = load_corpus(config.data, config.pattern, config.model.context)
     device = workers.device()
     workers.join(device)
-
     torch.manual_seed(config.seed)
-    model = LanguageModel(config.model).to(device)
-    parallel = DistributedDataParallel(model, gradient_as_bucket_view=True) if workers.world > 1 else model
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
-    scales = [weight for weight in model.parameters() if weight.dim() == 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": scales, "weight_decay": 0.0},
-    ]
-    # 0.99 rather than 0.999: the second moment must settle within a run of hundreds of steps.
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+    model = LanguageModel(config.model, plain=config.plain).to(device)
+    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
+        model.compile()
+    sampler = Sampler(len(corpus.training), config.model.context, config.seed)
+    optimizer = build_optimizer(model, config)
+    run = Run(config, workers, device, corpus, sampler, model, optimizer, spread(model, config, workers))
+    checkpoints = Checkpoints(stores, config.keep, workers, lease) if stores else None
+    if checkpoints and (facts := checkpoints.restore(Learner(model, optimizer), run.identity())):
+        run.step, sampler.position = facts["step"], facts["position"]
 
-    context = config.model.context
-    tokens_per_step = config.batch * context
-    train_loss, since_line = math.nan, torch.zeros((), device=device)
-    training_started = line_started = time.perf_counter()
-    for step in range(1, config.steps + 1):
-        place = (config.seed, step, workers.rank, workers.world)
-        rows = batch(corpus.training, context, config.batch, *place).to(device)  # (B / world, T + 1)
-        loss = losses(parallel, rows, config).mean()
-        loss.backward()  # averages over the workers; equal shares make it the global mean
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        optimizer.step()
-        optimizer.zero_grad()
+    progress = Progress(config, workers, device)
+    ended = learn(run, progress, checkpoints, preemption)
+    if ended is not None:
+        return ended
+    tokens_per_second = progress.tokens_per_second()
 
-        since_line += loss.detach()
-        if step % config.log_every == 0 or step == config.steps:
-            steps = (step - 1) % config.log_every + 1
-            train_loss = float(workers.sum(since_line)) / (steps * workers.world)
-            since_line.zero_()
-            if not math.isfinite(train_loss):
-                raise FloatingPointError(
-                    f"step {step}: loss is {train_loss}; lower learning_rate={config.learning_rate} "
-                    f"or clip={config.clip}, or raise warmup={config.warmup}"
-                )
-            now = time.perf_counter()
-            line = {
-                "step": step,
-                "loss": train_loss,  # nats per token, mean since the last line
-                "tokens_per_second": round(steps * tokens_per_step / (now - line_started), 1),
-                "grad_norm": float(norm),  # before clipping, of this step
-            }
-            line_started = now
-            if workers.rank == 0:
-                print(json.dumps(line), file=sys.stderr, flush=True)
-    training_seconds = time.perf_counter() - training_started
-
-    bits_per_byte, heldout_bytes = evaluate(model, corpus.held_out, config, workers, device)
+    bits_per_byte, heldout_bytes = evaluate(model, corpus, config, workers, device)
     if workers.rank == 0:
         record = {
             "steps": config.steps,
             "seed": config.seed,
             "world_size": workers.world,
-            "tokens_per_second": round(config.steps * tokens_per_step / training_seconds, 1),
-            "train_loss": train_loss,
+            "tokens_per_second": tokens_per_second,
+            "train_loss": progress.train_loss,
             "bits_per_byte": bits_per_byte,
-            "bigram_bits_per_byte": bigram_bits_per_byte(corpus.training, corpus.held_out),
             "heldout_bytes": heldout_bytes,
-            "heldout_bytes_available": int((corpus.held_out != END_OF_TEXT).sum()),
+            "heldout_bytes_available": corpus.held_out_bytes,
             "parameters": model.parameter_count(),
             "precision": config.precision,
             "device": device.type,
@@ -140,9 +147,97 @@ def train(config: TrainConfig, workers: Workers) -> None:
             "seconds": round(time.perf_counter() - started, 2),
             "torch": str(torch.__version__),
         }
-        digest = export(folder, model, record)
+        if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
+            record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
+        digest = export(folder, model, corpus.tokenizer, record)
         print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
+    return 0
+
+
+def learn(
+    run: Run, progress: Progress, checkpoints: Checkpoints | None, preemption: Preemption
+) -> int | None:
+    """Take the steps that are left, or those until the run is asked to stop: then the exit code, else None.
+
+    With checkpoints the last step taken is kept before this returns, or a line has said why it could not be.
+    """
+    config, stop = run.config, False
+    with collector_stopped(), preemption.deferred(run.workers) if checkpoints else nullcontext():
+        while run.step < config.steps and not stop:
+            run.step += 1
+            progress.add(run.step, *take_step(run))
+            last = run.step == config.steps
+            if last or run.step % config.log_every == 0:
+                progress.tell(run.step, checkpoints.stall if checkpoints else 0.0)
+            if checkpoints:
+                stop = preemption.asked(config.stop_at)
+                if stop or last or run.step % config.checkpoint_every == 0:
+                    progress.refuse_bad_numbers()
+                    facts = {"step": run.step, "position": run.sampler.position, **run.identity()}
+                    checkpoints.save(Learner(run.model, run.optimizer), facts)
+        if checkpoints is None:
+            return None
+        kept = checkpoints.finish()
+        if kept:
+            preemption.nothing_is_lost()
+        if stop or preemption.asked(config.stop_at):
+            return PREEMPTED if kept else 1
+    return None
+
+
+def take_step(run: Run) -> tuple[Tensor, Tensor]:
+    """One optimizer step; this worker's loss, and the gradient's norm over all workers before clipping."""
+    config = run.config
+    starts = run.workers.share(run.sampler.take(config.batch))
+    rows = windows(run.corpus.training, starts, config.model.context).to(run.device)  # (B / world, T + 1)
+    loss = gradients(run.parallel, rows, config)
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+    rate = learning_rate(config, run.step)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    return loss, norm
+
+
+def spread(model: LanguageModel, config: TrainConfig, workers: Workers) -> torch.nn.Module:
+    """The model whose gradients the workers share; the model itself where there is only one."""
+    if workers.world == 1:
+        return model
+    return DistributedDataParallel(model, bucket_cap_mb=config.bucket_mb, gradient_as_bucket_view=True)
+
+
+@contextmanager
+def collector_stopped() -> Iterator[None]:
+    """Python's garbage collector must not stop a step, half a second at worst; within, it runs only when called."""
+    gc.collect()
+    gc.freeze()  # what lives by now lives on: no later call has to look at it
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
+    """Add the gradients of this worker's rows, averaged over the workers; its own mean loss in nats per token.
+
+    Equal shares make the average the global mean. The rows are taken in equal parts; only the last part's backward
+    pass exchanges gradients, and those of all parts at once.
+    """
+    total = torch.zeros((), device=rows.device)
+    parts = rows.chunk(config.accumulate)
+    for number, part in enumerate(parts, 1):
+        exchange = nullcontext()
+        if isinstance(parallel, DistributedDataParallel) and number < len(parts):
+            exchange = parallel.no_sync()
+        with exchange:
+            loss = losses(parallel, part, config).mean() / len(parts)
+            loss.backward()
+        total += loss.detach()
+    return total
 
 
 def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
@@ -151,34 +246,30 @@ def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
         return model(rows[:, :-1], rows[:, 1:])
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear from 0 to the peak over the warm-up, then a cosine to the final share; steps count from 1."""
-    if step <= config.warmup:
-        return config.learning_rate * step / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)  # 0 .. 1
-    share = config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
-    return config.learning_rate * share
-
-
 @torch.no_grad()
 def evaluate(
-    model: LanguageModel, held_out: Tokens, config: TrainConfig, workers: Workers, device: torch.device
+    model: LanguageModel, corpus: Corpus, config: TrainConfig, workers: Workers, device: torch.device
 ) -> tuple[float, int]:
     """Bits per held-out byte and how many bytes were scored, the same on every worker.
 
     The windows are fixed by the corpus and the settings and shared out over the workers. Each starts cold, so
-    its first byte is guessed from one token only: the number is a little worse than reading files whole.
+    its first token is guessed from one only: the number is a little worse than reading documents whole. Where a token
+    is more than a byte, the bytes are those of the scored tokens at the held-out side's mean length.
     """
-    starts = evaluation_starts(held_out, config.model.context, config.evaluation_bytes)
+    tokens, end = corpus.held_out, corpus.tokenizer.end_of_text
+    bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
+    at_least = math.ceil(config.evaluation_bytes / bytes_per_token)
+    starts = evaluation_starts(len(tokens), config.model.context, at_least)
     starts = starts[workers.rank :: workers.world]
-    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, bytes
+    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, tokens
     for at in range(0, len(starts), 64):
-        rows = windows(held_out, starts[at : at + 64], config.model.context).to(device)
-        is_byte = rows[:, 1:] != END_OF_TEXT
-        totals[0] += losses(model, rows, config)[is_byte].double().sum()
-        totals[1] += is_byte.sum()
+        rows = windows(tokens, starts[at : at + 64], config.model.context).to(device)
+        is_text = rows[:, 1:] != end
+        totals[0] += losses(model, rows, config)[is_text].double().sum()
+        totals[1] += is_text.sum()
     nats, scored = workers.sum(totals).tolist()
-    return nats / scored / math.log(2), int(scored)
+    scored_bytes = scored * bytes_per_token
+    return nats / scored_bytes / math.log(2), round(scored_bytes)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
 from typing import NoReturn
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed import Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import ProcessGroup, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from workloads.training.config import ConfigError
+from workloads.training.flags import ConfigError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOPBACK = "127.0.0.1"
@@ -78,6 +79,17 @@ class Workers:
             host, int(port), self.world, True, timeout=_PATIENCE, master_listen_fd=listener.detach()
         )
 
+    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This worker's equal part of a batch; the parts in the order of ranks are the batch."""
+        part = len(rows) // self.world
+        return rows[self.rank * part : (self.rank + 1) * part]
+
+    def group(self) -> ProcessGroup | None:
+        """A group of all workers for talk beside the training, over the CPU; None for one worker. All must call it."""
+        group = dist.new_group(backend="gloo") if self.world > 1 else None
+        assert not isinstance(group, int), "every worker is a member"
+        return group
+
     def sum(self, values: Tensor) -> Tensor:
         """The sum of `values` over all workers; every worker must call it, and gets the same."""
         if self.world > 1:
@@ -87,6 +99,13 @@ class Workers:
     def wait(self, device: torch.device) -> None:
         """Return once every worker has called it; fails when one of them is gone."""
         self.sum(torch.zeros(1, device=device)).item()  # reading it waits for a GPU too
+
+
+def run_name() -> str:
+    """What the restarts of this run have in common: torchrun's own id for it, or else its launcher."""
+    given = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else os.getpid()
+    return given if given != "none" else f"{socket.gethostname()}-{launcher}"
 
 
 def leave() -> None:
@@ -113,17 +132,6 @@ def end_process(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
         traceback.print_exc()
         code = 1
     os._exit(code if isinstance(code, int) else 1)
-
-
-def stop_on_sigterm() -> None:
-    """Turn SIGTERM into SystemExit, so that what is being written is cleared away; the exit code is 143."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the clearing
-        print("stopped by SIGTERM; nothing was published", file=sys.stderr, flush=True)
-        raise SystemExit(128 + signum)
-
-    signal.signal(signal.SIGTERM, stop)
 
 
 def die_with_launcher() -> None:

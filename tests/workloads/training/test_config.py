@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from workloads.training.config import ConfigError, TrainConfig, local_path, parse
+from workloads.training.config import TrainConfig, local_path, parse
+from workloads.training.flags import ConfigError
 from workloads.training.train import main
 
 
@@ -89,3 +90,19 @@ def test_a_path_or_file_uri_names_a_local_folder(given: str, path: str) -> None:
 def test_any_other_uri_is_refused(given: str) -> None:
     with pytest.raises(ConfigError, match="must be a path or file:///absolute/path.*mount the store"):
         local_path("output", given)
+
+
+def test_a_preset_gives_the_shape_and_a_flag_changes_one_field_of_it() -> None:
+    model = parse(["--preset", "124m", "--context", "64"], world=1).model
+    assert (model.width, model.layers, model.context) == (768, 12, 64)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="preset='7b': must be one of tiny, 124m, 1b5"):
+        parse(["--preset", "7b"], world=1)
+
+
+def test_a_batch_that_the_workers_parts_do_not_divide_is_told_what_would_fit() -> None:
+    with pytest.raises(ConfigError, match="batch=8: .* of the 2 workers times accumulate=3.*try 6 or 12"):
+        parse(["--accumulate", "3"], world=2)
+    assert parse(["--accumulate", "3", "--batch", "12"], world=2).batch == 12

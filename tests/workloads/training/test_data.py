@@ -9,15 +9,16 @@ import torch
 
 from tests.workloads.training.runs import write_corpus
 from workloads.training.bigram import bigram_bits_per_byte
-from workloads.training.config import ConfigError
-from workloads.training.data import (
-    batch,
-    evaluation_starts,
-    is_held_out,
-    load_corpus,
-    windows,
-)
+from workloads.training.config import parse
+from workloads.training.data import Corpus, evaluation_starts, is_held_out, load_corpus, windows
+from workloads.training.flags import ConfigError
+from workloads.training.sampler import Sampler
 from workloads.training.tokens import END_OF_TEXT
+from workloads.training.workers import Workers
+
+
+def load(folder: Path | str, context: int) -> Corpus:
+    return load_corpus(parse(["--data", str(folder), "--context", str(context)], world=1))
 
 
 def test_the_split_of_known_names_never_changes() -> None:
@@ -30,97 +31,81 @@ PINNED = ["module_14.py", "module_19.py", "module_32.py", "module_38.py"]
 
 
 def test_each_file_is_wholly_on_the_side_its_path_says(corpus: Path) -> None:
-    sides = load_corpus(str(corpus), "*.py", context=32)
+    sides = load(corpus, 32)
     for path in corpus.iterdir():
         text = path.read_bytes()
         training, held_out = (
-            bytes(side[side < 256].astype(np.uint8)) for side in (sides.training, sides.held_out)
+            bytes(side[side < 256].astype(np.uint8)) for side in (sides.training[:], sides.held_out[:])
         )
         assert (text in held_out, text in training) == (is_held_out(path.name), not is_held_out(path.name))
-    assert sides.files == (40 - len(PINNED), len(PINNED))
+    assert sides.documents == (40 - len(PINNED), len(PINNED))
 
 
 def test_another_file_moves_no_file_across_and_changes_the_digest(tmp_path: Path) -> None:
-    before = load_corpus(str(write_corpus(tmp_path / "text")), "*.py", context=32)
+    before = load(write_corpus(tmp_path / "text"), 32)
     added = next(name for name in (f"new_{number}.py" for number in range(99)) if not is_held_out(name))
     (tmp_path / "text" / added).write_text("x = 1\n")
-    after = load_corpus(str(tmp_path / "text"), "*.py", context=32)
-    assert np.array_equal(before.held_out, after.held_out)
+    after = load(tmp_path / "text", 32)
+    assert np.array_equal(before.held_out[:], after.held_out[:])
     assert len(after.training) == len(before.training) + len("x = 1\n") + 1
     assert before.digest != after.digest
 
 
 def test_the_digest_follows_content_and_path_and_not_the_place(tmp_path: Path) -> None:
-    digests = [
-        load_corpus(str(write_corpus(tmp_path / name)), "*.py", 32).digest for name in ("here", "there")
-    ]
+    digests = [load(write_corpus(tmp_path / name), 32).digest for name in ("here", "there")]
     assert digests[0] == digests[1]
     (tmp_path / "there" / "module_0.py").rename(tmp_path / "there" / "module_00.py")
-    assert load_corpus(str(tmp_path / "there"), "*.py", 32).digest != digests[0]
+    assert load(tmp_path / "there", 32).digest != digests[0]
 
 
 def test_installed_packages_are_not_part_of_the_corpus(tmp_path: Path) -> None:
-    plain = load_corpus(str(write_corpus(tmp_path / "text")), "*.py", 32)
+    plain = load(write_corpus(tmp_path / "text"), 32)
     (tmp_path / "text" / "site-packages").mkdir()
     (tmp_path / "text" / "site-packages" / "other.py").write_text("import other\n")
-    assert load_corpus(str(tmp_path / "text"), "*.py", 32).digest == plain.digest
+    assert load(tmp_path / "text", 32).digest == plain.digest
 
 
 def test_the_standard_library_gives_megabytes_with_five_to_ten_percent_held_out() -> None:
-    corpus = load_corpus("", "*.py", context=128)
+    corpus = load("", 128)
     assert Path(sysconfig.get_paths()["stdlib"], "json", "decoder.py").is_file()
     assert len(corpus.training) > 5_000_000
-    assert 0.05 < corpus.files[1] / sum(corpus.files) < 0.10
+    assert 0.05 < corpus.documents[1] / sum(corpus.documents) < 0.10
 
 
 @pytest.mark.parametrize("files", [0, 1])
 def test_an_empty_or_too_small_corpus_is_refused(tmp_path: Path, files: int) -> None:
     for number in range(files):
-        (tmp_path / f"module_{number}.py").write_text("x = 1\n" * 100)
+        (tmp_path / f"module_{number}.py").write_text("x = 1\n")
     with pytest.raises(
         ConfigError, match=r"data=.*pattern='\*\.py'.*side has .* tokens.*give more text in more files"
     ):
-        load_corpus(str(tmp_path), "*.py", context=32)
+        load(tmp_path, 32)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be an existing folder; give one"):
-        load_corpus(str(tmp_path / "nowhere"), "*.py", context=32)
+        load(tmp_path / "nowhere", 32)
 
 
-def test_an_unreadable_file_is_refused_by_name(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # a test may run as root, whom file modes do not stop
-    with pytest.raises(
-        ConfigError, match=r"cannot read module_0\.py \(Permission denied\); make it readable"
-    ):
-        load_corpus(str(corpus), "*.py", context=32)
+def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "text")
+    (corpus / "module_00.py").symlink_to("/proc/self/mem")  # not even root, whom modes do not stop, reads it
+    with pytest.raises(ConfigError, match=r"cannot read module_00\.py \(.+\); repair it, make it readable"):
+        load(corpus, 32)
 
 
-def test_the_workers_shares_make_up_the_one_workers_batch() -> None:
-    tokens = np.arange(1000, dtype=np.uint16)
-    whole = batch(tokens, 16, 8, seed=3, step=5, rank=0, world=1)
-    shares = [batch(tokens, 16, 8, seed=3, step=5, rank=rank, world=4) for rank in range(4)]
-    assert torch.equal(torch.cat(shares), whole)
-    assert whole.shape == (8, 17)
-    assert not torch.equal(batch(tokens, 16, 8, seed=4, step=5, rank=0, world=1), whole)
-    assert not torch.equal(batch(tokens, 16, 8, seed=3, step=6, rank=0, world=1), whole)
-
-
-def test_every_window_lies_inside_the_text_and_each_position_can_be_drawn() -> None:
-    tokens = np.arange(20, dtype=np.uint16)
-    drawn = torch.cat([batch(tokens, 16, 50, seed=0, step=step, rank=0, world=1) for step in range(5)])
-    assert torch.equal(drawn, drawn[:, :1] + torch.arange(17))
-    assert set(drawn[:, 0].tolist()) == {0, 1, 2, 3}
+def test_the_workers_shares_make_up_the_batch() -> None:
+    starts = Sampler(tokens=1000, context=16, seed=3).take(8)
+    shares = [Workers(rank, rank, world=4).share(starts) for rank in range(4)]
+    assert [len(share) for share in shares] == [2] * 4
+    assert np.array_equal(np.concatenate(shares), starts)
 
 
 def test_evaluation_windows_spread_over_the_text_and_score_no_byte_twice() -> None:
     tokens = np.arange(10_001, dtype=np.uint16)
-    some = evaluation_starts(tokens, 10, at_least=500)
+    some = evaluation_starts(len(tokens), 10, at_least=500)
     assert len(some) == 50 and some[-1] >= 9_700 and (np.diff(some) >= 10).all()
-    every = windows(tokens, evaluation_starts(tokens, 10, at_least=10**9), 10)[:, 1:].flatten()
+    every = windows(tokens, evaluation_starts(len(tokens), 10, at_least=10**9), 10)[:, 1:].flatten()
     assert torch.equal(every, torch.arange(1, 10_001))
 
 

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from workloads.manifest import verify_manifest
 from workloads.training.export import export
 from workloads.training.model import LanguageModel, ModelConfig
+from workloads.training.tokenizer import load_tokenizer
+from workloads.training.tokens import END_OF_TEXT_NAME
 
 SHAPES = {
     "tied and grouped": ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, hidden=48, context=64),
@@ -35,7 +37,12 @@ def exported(folder: Path, config: ModelConfig) -> LanguageModel:
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.1 * torch.randn_like(weight)  # fresh norm scales are all ones and would hide a mix-up
-    export(folder, model, {"data_digest": "sha256:00", "bits_per_byte": 2.5})
+    export(
+        folder,
+        model,
+        load_tokenizer("bytes", END_OF_TEXT_NAME),
+        {"data_digest": "sha256:00", "bits_per_byte": 2.5},
+    )
     return model
 
 

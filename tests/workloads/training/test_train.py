@@ -21,7 +21,8 @@ from tests.workloads.training.runs import (
 )
 from workloads.manifest import manifest_digest, verify_manifest
 from workloads.training.config import TrainConfig
-from workloads.training.train import learning_rate, main
+from workloads.training.optimizer import learning_rate
+from workloads.training.train import main
 
 
 def run(
@@ -74,7 +75,7 @@ def test_a_seed_fixes_every_number_and_another_seed_changes_them(
 def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
     corpus: Path, tmp_path: Path, capsys
 ) -> None:
-    given = [*TINY, "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
+    given = [*TINY, "--accumulate", "2", "--data", str(corpus), "--output", (tmp_path / "two").as_uri()]
     how = launch(2, tmp_path / "temporary", [*TRAIN, *given])
     done = subprocess.run(**how, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -89,6 +90,25 @@ def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
     assert (
         record["heldout_bytes"] == json.loads((tmp_path / "one" / "record.json").read_text())["heldout_bytes"]
     )
+
+
+def test_a_run_goes_on_with_two_workers_where_one_stopped_and_with_one_where_two_did(
+    corpus: Path, tmp_path: Path, capsys
+) -> None:
+    kept = [*TINY, "--data", str(corpus), "--checkpoints", str(tmp_path / "kept"), "--run-id", "one"]
+    kept += ["--output", str(tmp_path / "model")]
+    whole, record = run(corpus, tmp_path / "calm", capsys)
+    assert main([*kept, "--stop-at", "1"]) == 75  # that time is past: it stops after its first step
+    first = lines(capsys.readouterr().err)
+    how = launch(2, tmp_path / "temporary", [*TRAIN, *kept, "--stop-at", "1"])
+    done = subprocess.run(**how, capture_output=True, text=True, check=False)
+    assert "exitcode  : 75" in done.stderr, done.stderr
+    second = lines(done.stderr)
+    assert main(kept) == 0
+    captured = capsys.readouterr()
+    third, [end] = lines(captured.err), lines(captured.out)
+    assert [[line["step"] for line in part] for part in (first, second, third)] == [[1], [2], [3, 4, 5, 6]]
+    assert numbers([*first, *second, *third], end) == pytest.approx(numbers(whole, record), rel=1e-4)
 
 
 def test_training_lowers_the_held_out_bits_in_either_precision(corpus: Path, tmp_path: Path, capsys) -> None:
@@ -107,7 +127,9 @@ def test_the_learning_rate_climbs_to_the_peak_and_falls_to_its_final_share() -> 
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_publishes_nothing(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"loss is nan; lower learning_rate=1e\+38"):
+    with pytest.raises(
+        FloatingPointError, match=r"step 2: the loss or its gradient is no number; lower learning_rate=1e\+38"
+    ):
         main([*TINY, "--data", str(corpus), "--output", str(tmp_path / "model"), "--learning-rate", "1e38"])
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,196 @@
+"""A training run that something befalls: each life is a process of its own, forked after torch is loaded.
+
+    python -m tests.workloads.training.lives SPECIFICATION
+
+The specification is JSON: a list of lives, each with the entry's `arguments` and the `events` that befall it: `point`
+and `occurrence` say when, `act` says what. The acts are real: signals to the process itself, a limit on the size of
+files, a store that is moved away, a damaged file. The result on stdout is JSON: for each life its exit code (negative
+for a signal), what it said on stderr, and what `latest` was at its end.
+"""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo  # AdamW asks for it: loaded once here rather than in every life
+
+from tests.workloads.training.runs import ROOT
+from workloads.training import train
+from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, FsspecWriter
+from workloads.training.store import Store
+
+Wanted = Callable[[tuple[Any, ...]], bool]
+
+
+def always(given: tuple[Any, ...]) -> bool:
+    return True
+
+
+def named(end: str) -> Wanted:
+    return lambda given: given[1].endswith(end)
+
+
+POINTS: dict[str, tuple[Any, str, str, Wanted]] = {
+    "start": (train, "load_corpus", "before", always),
+    "step": (train, "take_step", "before", always),
+    "copied": (Checkpoints, "_write", "before", always),
+    "first file": (FsspecWriter, "write_data", "before", always),
+    "files": (FsspecWriter, "write_data", "after", always),
+    "metadata": (FsspecWriter, "finish", "after", always),
+    "facts": (Store, "write", "after", named(FACTS)),
+    "latest": (Store, "write", "before", named(LATEST)),
+    "published": (Store, "write", "after", named(LATEST)),
+    "retention": (Store, "remove", "before", named("0")),
+    "given up": (Store, "remove", "before", named("20")),
+    "evaluation": (train, "evaluate", "before", always),
+}
+FLUSH = ("copied", "first file", "files", "metadata", "facts", "latest", "published", "retention")
+
+
+def kill(place: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminate(place: Path) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fill_disk(place: Path) -> None:
+    """No file may grow past 100 kB; the operating system then refuses, as it does on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+
+
+def free_disk(place: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def lose_store(place: Path) -> None:
+    """The store is gone and nothing can be made in its stead."""
+    place.rename(place.with_name("away"))
+    place.write_text("")
+
+
+def newest(place: Path) -> Path:
+    return place / (place / LATEST).read_text()
+
+
+def cut(place: Path) -> None:
+    os.truncate(newest(place) / "__0_0.distcp", 1000)
+
+
+def alter(place: Path) -> None:
+    with open(newest(place) / "__0_0.distcp", "r+b") as file:
+        file.seek(3000)
+        file.write(b"altered")
+
+
+def lose_file(place: Path) -> None:
+    (newest(place) / ".metadata").unlink()
+
+
+def lose_facts(place: Path) -> None:
+    (newest(place) / FACTS).unlink()
+
+
+ACTS = {
+    "kill": kill,
+    "terminate": terminate,
+    "fill disk": fill_disk,
+    "free disk": free_disk,
+    "lose store": lose_store,
+    "cut": cut,
+    "alter": alter,
+    "lose file": lose_file,
+    "lose facts": lose_facts,
+}
+
+
+def arm(point: str, occurrence: int, act: Callable[[], None]) -> None:
+    """Let the act happen when the point is passed for that many times."""
+    owner, name, when, wanted = POINTS[point]
+    original, passed = getattr(owner, name), 0
+
+    def watched(*given: Any, **more: Any) -> Any:
+        nonlocal passed
+        hit = wanted(given)
+        passed += hit
+        now = hit and passed == occurrence
+        if now and when == "before":
+            act()
+        result = original(*given, **more)
+        if now and when == "after":
+            act()
+        return result
+
+    setattr(owner, name, watched)
+
+
+def live(life: dict[str, Any]) -> None:
+    """One life in this process; never returns."""
+    arguments = life["arguments"]
+    place = Path(arguments[arguments.index("--checkpoints") + 1])
+    for event in life.get("events", []):
+        act = ACTS[event["act"]]
+        arm(event["point"], event["occurrence"], lambda act=act: act(place))
+    try:
+        code = train.main(arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def lead(lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Live them one after the other."""
+    torch.set_num_threads(1)
+    results = []
+    for life in lives:
+        with tempfile.TemporaryFile() as said:
+            child = os.fork()
+            if child == 0:
+                os.dup2(said.fileno(), 2)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                live(life)
+            _, status = os.waitpid(child, 0)
+            said.seek(0)
+            text = said.read().decode()
+        place = Path(life["arguments"][life["arguments"].index("--checkpoints") + 1])
+        latest = (place / LATEST).read_text() if (place / LATEST).exists() else ""
+        code = os.waitstatus_to_exitcode(status)
+        results.append({"code": code, "said": text, "latest": latest})
+    return results
+
+
+def lived(*lives: dict[str, Any]) -> list[dict[str, Any]]:
+    """For tests: the lives' results, from a process that loads torch once and has run nothing itself."""
+    command = [sys.executable, "-m", "tests.workloads.training.lives", json.dumps(lives)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def told(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The JSON lines of a life."""
+    return [json.loads(line) for line in result["said"].splitlines() if line.startswith("{")]
+
+
+def at_step(latest: str) -> int:
+    """The step that a checkpoint's name tells; 0 for none."""
+    found = re.fullmatch(r"step-(\d+)", latest)
+    return int(found[1]) if found else 0
+
+
+if __name__ == "__main__":
+    print(json.dumps(lead(json.loads(sys.argv[1]))))

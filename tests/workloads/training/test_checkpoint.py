@@ -1,0 +1,189 @@
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from tests.workloads.training.runs import ENDLESS, TINY, TRAIN, await_first_step, launch, lines, start
+from workloads.training.checkpoint import Checkpoints, Learner
+from workloads.training.config import TrainConfig
+from workloads.training.flags import ConfigError
+from workloads.training.model import LanguageModel, ModelConfig
+from workloads.training.optimizer import build_optimizer
+from workloads.training.store import Store, Unreachable, waits
+from workloads.training.train import gradients
+from workloads.training.workers import Workers, run_name
+
+SMALL = ModelConfig(width=16, layers=1, heads=2, key_value_heads=1, hidden=24, context=8)
+ALONE = Workers(rank=0, local=0, world=1)
+
+
+def learner(seed: int) -> Learner:
+    torch.manual_seed(seed)
+    model = LanguageModel(SMALL)
+    return Learner(model, build_optimizer(model, TrainConfig(model=SMALL)))
+
+
+def learn(one: Learner) -> None:
+    """One step that moves every weight and moment."""
+    gradients(one.model, torch.randint(0, 257, (2, 9)), TrainConfig(model=SMALL))
+    one.optimizer.step()
+    one.optimizer.zero_grad()
+
+
+def numbers(one: Learner) -> list[torch.Tensor]:
+    moments = [value for state in one.optimizer.state.values() for value in state.values()]
+    return [value.clone() for value in (*one.model.state_dict().values(), *moments)]
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints([Store(str(tmp_path / "place"), patience=0.1)], keep=2, workers=ALONE, lease=None)
+
+
+def test_weights_moments_and_random_state_come_back_as_they_were(checkpoints: Checkpoints) -> None:
+    before, after = learner(1), learner(2)
+    learn(before)
+    checkpoints.save(before, {"step": 7, "colour": "red"})
+    kept, drawn = numbers(before), torch.rand(3)
+    assert checkpoints.finish()
+    facts = checkpoints.restore(after, {"colour": "red"})
+    assert facts and (facts["step"], facts["world_size"]) == (7, 1)
+    assert torch.equal(torch.rand(3), drawn)
+    assert len(kept) == len(numbers(after)) > len(list(after.model.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(kept, numbers(after), strict=True))
+
+
+def test_what_is_written_is_the_state_at_the_call_whatever_is_learned_meanwhile(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, write = learner(1), Checkpoints._write
+    learn(one)
+    kept = numbers(one)
+
+    def write_later(*given) -> None:
+        learn(one)  # the training is faster than the flush
+        write(*given)
+
+    monkeypatch.setattr(Checkpoints, "_write", write_later)
+    checkpoints.save(one, {"step": 1})
+    assert checkpoints.finish()
+    again = learner(2)
+    checkpoints.restore(again, {})
+    assert all(torch.equal(one, other) for one, other in zip(kept, numbers(again), strict=True))
+
+
+def test_where_nothing_was_kept_nothing_is_restored(checkpoints: Checkpoints) -> None:
+    assert checkpoints.restore(learner(1), {}) is None
+
+
+def test_what_a_dead_writer_never_published_is_cleared_away(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    checkpoints.save(learner(1), {"step": 10})
+    checkpoints.finish()
+    (tmp_path / "place" / "step-00000015").mkdir()
+    (tmp_path / "place" / "step-00000015" / "__0_0.distcp").write_text("half")
+    facts = checkpoints.restore(learner(2), {})
+    assert facts and facts["step"] == 10
+    assert checkpoints.places[0].names() == ["latest", "step-00000010"]
+
+
+def test_a_fact_that_differs_is_named_with_both_values(checkpoints: Checkpoints) -> None:
+    checkpoints.save(learner(1), {"step": 1, "data_digest": "sha256:aa"})
+    checkpoints.finish()
+    with pytest.raises(
+        ConfigError, match="has data_digest='sha256:aa' and this run 'sha256:bb'; take another place"
+    ):
+        checkpoints.restore(learner(1), {"data_digest": "sha256:bb"})
+
+
+def test_a_store_gives_up_after_its_patience_and_not_before() -> None:
+    assert sum(waits(8.0)) == pytest.approx(8.0)
+    assert waits(7.0) == [1.0, 2.0, 4.0, 0.0]
+
+
+def test_a_file_that_is_cut_off_is_no_value(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), patience=0.1)
+    store.write("facts.json", b'{"step": 1')
+    assert store.read_json("facts.json") is None and store.read_json("none.json") is None
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(Unreachable, match="cannot read folder: IsADirectoryError"):
+        store.read("folder")
+
+
+def test_a_run_keeps_its_name_over_the_restarts_of_one_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert run_name() == run_name() != ""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "pretrain")
+    assert run_name() == "pretrain"
+
+
+@contextmanager
+def ended(agent: subprocess.Popen) -> Iterator[subprocess.Popen]:
+    """The launcher, killed at the end where it still runs: its workers go with it."""
+    with agent:
+        try:
+            yield agent
+        finally:
+            agent.kill()
+
+
+def test_sigterm_to_one_of_two_workers_stops_both_after_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    log, place = tmp_path / "log", tmp_path / "place"
+    given = [
+        *ENDLESS,
+        "--data",
+        str(corpus),
+        "--output",
+        str(tmp_path / "model"),
+        "--checkpoints",
+        str(place),
+    ]
+    with ended(start(given, 2, log)) as agent:
+        await_first_step(agent, log)
+        workers = [each for each in psutil.Process(agent.pid).children() if "--checkpoints" in each.cmdline()]
+        assert len(workers) == 2
+        workers[1].send_signal(signal.SIGTERM)
+        assert agent.wait(120) != 0
+    said = log.read_text()
+    assert "exitcode  : 75" in said and "exitcode  : 1" not in said.replace("exitcode  : 75", ""), said
+    latest = (place / "latest").read_text()
+    facts = json.loads((place / latest / "checkpoint.json").read_text())
+    assert facts["world_size"] == 2 and facts["step"] >= 50
+    assert not (place / "lease.json").exists() and not (tmp_path / "model").exists()
+
+
+def test_a_killed_worker_is_started_again_and_repeats_only_what_was_not_kept(
+    corpus: Path, tmp_path: Path
+) -> None:
+    log, place = tmp_path / "log", tmp_path / "place"
+    given = [*TINY, "--data", str(corpus), "--output", str(tmp_path / "model"), "--checkpoints", str(place)]
+    given += ["--steps", "200", "--checkpoint-every", "20"]
+    how = launch(2, tmp_path / "temporary", [*TRAIN, *given])
+    how["args"].insert(how["args"].index("--nproc-per-node"), "--max-restarts=1")
+    with (
+        open(log, "wb") as out,
+        ended(subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=out)) as agent,
+    ):
+        deadline = time.monotonic() + 120  # a bound on a hang
+        while '"published"' not in log.read_text():
+            assert agent.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.01)
+        workers = [each for each in psutil.Process(agent.pid).children() if "--checkpoints" in each.cmdline()]
+        workers[1].kill()
+        assert agent.wait(120) == 0, log.read_text()
+    told = lines(log.read_text())
+    steps = [line["step"] for line in told]
+    [again] = [number for number in range(1, len(steps)) if steps[number] != steps[number - 1] + 1]
+    assert (steps[0], steps[-1], steps[again] % 20) == (1, 200, 1)
+    assert steps[again - 1] - steps[again] < 40, "at most an interval, and what was being written"
+    assert f'"loaded", "at_step": {steps[again] - 1},' in log.read_text()
+    before = {line["step"]: line["loss"] for line in told[:again]}
+    repeated = [line for line in told[again:] if line["step"] in before]
+    assert [line["loss"] for line in repeated] == [before[line["step"]] for line in repeated]
+    assert (tmp_path / "model" / "model.safetensors").exists()

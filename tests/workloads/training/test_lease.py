@@ -1,0 +1,79 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from workloads.training.flags import ConfigError
+from workloads.training.lease import LEASE, Lease, LeaseLost
+from workloads.training.store import Store, Unreachable, open_stores
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "place"), patience=0.1)
+
+
+def leave_behind(store: Store, age: float) -> None:
+    """The lease of a run called dead, whose heart stopped `age` seconds ago."""
+    lease = {"run": "dead", "token": "x", "beat": time.time() - age, "seconds": 60.0}
+    store.write(LEASE, json.dumps(lease).encode())
+
+
+def test_a_second_run_is_refused_with_the_holder_and_the_remedy(store: Store) -> None:
+    first = Lease(store, "first", seconds=60)
+    with pytest.raises(ConfigError, match="run 'first' works here.*holds for 60 s.*give --run-id first"):
+        Lease(store, "second", seconds=60)
+    first.check()
+    first.release()
+
+
+def test_a_lease_that_was_given_back_is_free_at_once(store: Store) -> None:
+    Lease(store, "first", seconds=60).release()
+    Lease(store, "second", seconds=60).release()
+    assert store.names() == []
+
+
+@pytest.mark.parametrize(("age", "free"), [(59, False), (61, True)])
+def test_a_dead_runs_lease_lapses_when_its_heart_was_silent_for_long(
+    store: Store, age: float, free: bool
+) -> None:
+    leave_behind(store, age)
+    if free:
+        Lease(store, "second", seconds=60).release()
+    else:
+        with pytest.raises(ConfigError, match="run 'dead' works here"):
+            Lease(store, "second", seconds=60)
+
+
+def test_the_same_run_takes_over_at_once_and_its_former_self_finds_out(store: Store) -> None:
+    former = Lease(store, "one", seconds=60)
+    latter = Lease(store, "one", seconds=60)
+    with pytest.raises(LeaseLost, match="the lease of run one is now with one"):
+        former.check()
+    former.release()
+    latter.check()
+    latter.release()
+
+
+def test_the_heart_beats_on_its_own(store: Store) -> None:
+    lease = Lease(store, "one", seconds=0.2)
+    before = store.read_json(LEASE)["beat"]
+    deadline = time.monotonic() + 60  # a bound on a hang
+    while store.read_json(LEASE)["beat"] == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    lease.release()
+
+
+def test_a_store_that_cannot_be_written_is_tried_and_then_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unreachable, match="file/place: cannot read lease.json: NotADirectoryError"):
+        Lease(Store(str(tmp_path / "file" / "place"), patience=0.1), "one", seconds=60)
+
+
+def test_an_address_that_nothing_serves_is_refused_with_what_would_do() -> None:
+    with pytest.raises(
+        ConfigError, match="Protocol not known: nowhere.*give a path, file://, s3:// or gs://"
+    ):
+        open_stores("nowhere://bucket/x", "", patience=1)

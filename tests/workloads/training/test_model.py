@@ -1,0 +1,174 @@
+"""The model and one step of the loop: sizes, and each fast path against its plain one."""
+
+import gc
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed import GradBucket, HashStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.nn.parallel import DistributedDataParallel
+
+from tests.workloads.training.runs import TINY
+from workloads.training import train
+from workloads.training.config import TrainConfig
+from workloads.training.model import LanguageModel, ModelConfig, fused_attention, plain_attention
+from workloads.training.optimizer import build_optimizer
+from workloads.training.presets import PARAMETERS, PRESETS
+
+SMALL = ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, hidden=48, context=32)
+
+
+def rows(batch: int, config: ModelConfig, seed: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, config.vocabulary, (batch, config.context + 1), generator=generator)
+
+
+def small_model(plain: bool = False) -> LanguageModel:
+    torch.manual_seed(1)
+    return LanguageModel(SMALL, plain=plain)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_has_as_many_parameters_as_it_says(preset: str) -> None:
+    with torch.device("meta"):
+        assert LanguageModel(PRESETS[preset]).parameter_count() == PARAMETERS[preset]
+
+
+def test_every_preset_breaks_no_rule() -> None:
+    assert {name: shape.problems() for name, shape in PRESETS.items()} == {name: [] for name in PRESETS}
+
+
+def test_an_untied_head_and_full_key_value_heads_cost_what_they_hold() -> None:
+    plain = LanguageModel(SMALL).parameter_count()
+    assert LanguageModel(replace(SMALL, tied=False)).parameter_count() == plain + 257 * 32
+    assert LanguageModel(replace(SMALL, key_value_heads=4)).parameter_count() == plain + 2 * 2 * 32 * 16
+
+
+def test_124m_takes_a_step_that_lowers_its_loss_on_the_same_rows() -> None:
+    config = TrainConfig(model=replace(PRESETS["124m"], context=8), preset="124m")
+    torch.manual_seed(0)
+    model = LanguageModel(config.model)
+    given = rows(1, config.model)
+    optimizer = build_optimizer(model, config)
+    before = train.gradients(model, given, config)
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-4
+    optimizer.step()
+    with torch.no_grad():
+        after = train.losses(model, given, config).mean()
+    assert before == pytest.approx(10.8, abs=0.3), "near log(50304) for fresh weights"
+    assert after < before - 0.1
+
+
+@pytest.mark.parametrize("key_value_heads", [1, 2, 6])
+def test_fused_attention_equals_the_plain_one_forward_and_backward(key_value_heads: int) -> None:
+    generator = torch.Generator().manual_seed(2)
+    heads = (6, key_value_heads, key_value_heads)
+    given = [torch.randn(2, count, 24, 8, generator=generator, requires_grad=True) for count in heads]
+    fused, plain = fused_attention(*given), plain_attention(*given)
+    torch.testing.assert_close(fused, plain, rtol=0, atol=1e-5)
+    weight = torch.randn(fused.shape, generator=generator)
+    for one, other in zip(
+        torch.autograd.grad((fused * weight).sum(), given),
+        torch.autograd.grad((plain * weight).sum(), given),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_ten_steps_of_the_fast_paths_equal_ten_of_the_plain_ones(precision: str) -> None:
+    losses = {}
+    for plain in (False, True):
+        config = TrainConfig(model=SMALL, plain=plain, precision=precision)
+        model = small_model(plain)
+        optimizer = build_optimizer(model, config)
+        assert optimizer.defaults["fused"] is not plain
+        losses[plain] = []
+        for _ in range(10):
+            losses[plain].append(train.gradients(model, rows(4, SMALL), config).item())
+            optimizer.step()
+            optimizer.zero_grad()
+    tolerance = {"fp32": 1e-5, "bf16": 2e-2}[precision]
+    assert losses[False] == pytest.approx(losses[True], abs=tolerance)
+    assert losses[True][-1] < losses[True][0] - 0.1
+
+
+def test_the_model_is_one_graph_for_the_compiler_that_computes_the_same() -> None:
+    torch._dynamo.reset()
+    eager, compiled = small_model(), small_model()
+    compiled.compile(fullgraph=True, backend="aot_eager")  # fullgraph: a break in the graph is an error
+    config = TrainConfig(model=SMALL)
+    given = rows(4, SMALL)
+    torch.testing.assert_close(
+        train.gradients(compiled, given, config), train.gradients(eager, given, config)
+    )
+    for one, other in zip(compiled.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    assert compiled.state_dict().keys() == eager.state_dict().keys()
+
+
+def test_decay_takes_the_matrices_and_leaves_the_scales() -> None:
+    config = TrainConfig(model=SMALL, weight_decay=0.5)
+    model = small_model()
+    optimizer = build_optimizer(model, config)
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    optimizer.step()
+    for name, weight in model.named_parameters():
+        kept = 1.0 if name.endswith("norm.weight") else 1 - 0.1 * 0.5
+        torch.testing.assert_close(weight.detach(), before[name] * kept)
+
+
+def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole() -> None:
+    grads = {}
+    for parts in (1, 2, 8):
+        model = small_model()
+        loss = train.gradients(model, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=parts))
+        grads[parts] = [loss, *(weight.grad for weight in model.parameters())]
+    for parts in (2, 8):
+        for one, other in zip(grads[1], grads[parts], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture
+def alone_in_a_group():
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_gradients_are_exchanged_once_a_step_however_many_its_parts() -> None:
+    parallel = DistributedDataParallel(small_model())
+    exchanged = []
+
+    def count(state: None, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+        exchanged.append(bucket.index())
+        future: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        future.set_result(bucket.buffer())
+        return future
+
+    parallel.register_comm_hook(None, count)
+    train.gradients(parallel, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=4))
+    assert exchanged == [0]
+
+
+def test_no_step_is_interrupted_by_the_garbage_collector(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule, running = train.learning_rate, []
+
+    def note(*given) -> float:
+        running.append(gc.isenabled())
+        return schedule(*given)
+
+    monkeypatch.setattr(train, "learning_rate", note)
+    assert train.main([*TINY, "--data", str(corpus), "--output", str(tmp_path / "model")]) == 0
+    assert running == [False] * 6
+    assert gc.isenabled() and gc.get_freeze_count() == 0

@@ -1,0 +1,238 @@
+"""Checkpoints: written while the training goes on, published only when whole, and found again by whoever goes on.
+
+    PLACE/latest                     the name of the newest published checkpoint
+    PLACE/step-00000120/             torch.distributed.checkpoint's files: weights, moments, random states
+    PLACE/step-00000120/checkpoint.json   the facts of the run at that step, and the SHA-256 of every other file
+    PLACE/lease.json                 who works here
+
+A checkpoint is published in this order: all files; their content read back and put into checkpoint.json; `latest`; then
+older ones go. Whatever dies in between leaves `latest` on a whole checkpoint. A checkpoint is loaded only if every file
+has the content that checkpoint.json tells; else the one before it is, and a line says so.
+"""
+
+import json
+import re
+import sys
+import time
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.fsspec_filesystem import FsspecReader, FsspecWriter
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.utils._pytree import tree_map_only
+
+from workloads.training.flags import ConfigError
+from workloads.training.lease import Lease, LeaseLost
+from workloads.training.store import Store, Unreachable, waits
+from workloads.training.workers import Workers
+
+FACTS, LATEST = "checkpoint.json", "latest"
+
+# One process is no mistake, and a flush that is tried again overwrites what the failed one left.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+warnings.filterwarnings("ignore", message="Detected an existing checkpoint")
+
+
+@dataclass
+class Learner:
+    """What a checkpoint holds."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def tensors(self, ranks: list[int]) -> dict[str, Any]:
+        """Weights, moments and the random states of these ranks, under names that do not depend on the workers."""
+        weights, moments = get_state_dict(self.model, self.optimizer)
+        random = {str(rank): torch.get_rng_state() for rank in ranks}
+        if torch.cuda.is_available():
+            random |= {f"cuda-{rank}": torch.cuda.get_rng_state() for rank in ranks}
+        return {"model": weights, "optimizer": moments, "random": random}
+
+    def take(self, tensors: dict[str, Any]) -> None:
+        """Go on from such tensors."""
+        set_state_dict(
+            self.model,
+            self.optimizer,
+            model_state_dict=tensors["model"],
+            optim_state_dict=tensors["optimizer"],
+        )
+        for name, state in tensors["random"].items():
+            (torch.cuda.set_rng_state if name.startswith("cuda") else torch.set_rng_state)(state)
+
+
+class Checkpoints:
+    """A run's checkpoints at one place, and at a second one when the first cannot be reached."""
+
+    def __init__(self, places: list[Store], keep: int, workers: Workers, lease: Lease | None) -> None:
+        """`lease` is rank 0's, on the first place."""
+        self.places, self.keep, self.workers, self.lease = places, keep, workers, lease
+        self.group = workers.group()
+        self.stall = 0.0  # seconds that the training stood still for checkpoints, so far
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(self, learner: Learner, facts: dict[str, Any]) -> None:
+        """Copy the learner's state and write it behind the training's back; `facts` (JSON values) hold its step.
+
+        One at a time: waits for the one before. Raises what went wrong with that one, if it matters to the run.
+        """
+        began = time.perf_counter()
+        self._finish_pending()
+        copied = tree_map_only(
+            Tensor, lambda each: each.detach().to("cpu", copy=True), learner.tensors([self.workers.rank])
+        )
+        self._pending = self._thread.submit(self._write, copied, {**facts, "world_size": self.workers.world})
+        self.stall += time.perf_counter() - began
+
+    def finish(self) -> bool:
+        """Wait for what is being written; whether it was published."""
+        began = time.perf_counter()
+        published = self._finish_pending()
+        self.stall += time.perf_counter() - began
+        return published
+
+    def restore(self, learner: Learner, identity: dict[str, Any]) -> dict[str, Any] | None:
+        """Load the newest whole checkpoint into the learner; its facts, or None where there is none.
+
+        Raises ConfigError when its facts differ from `identity`: it is of another model or of other data.
+        """
+        chosen: list[Any] = [self._newest_whole() if self.workers.rank == 0 else None]
+        if self.group:
+            dist.broadcast_object_list(chosen, src=0, group=self.group)
+        if chosen[0] is None:
+            return None
+        address, facts = chosen[0]
+        for name, ours in identity.items():
+            if facts.get(name) != ours:
+                raise ConfigError(
+                    f"checkpoints: {address} has {name}={facts.get(name)!r} and this run {ours!r}; take another "
+                    "place, or the settings and data of the run that began there"
+                )
+        rank = self.workers.rank
+        tensors = learner.tensors([rank] if rank < facts["world_size"] else [])
+        reader = FsspecReader(address)
+        load(tensors, storage_reader=reader, process_group=self.group, no_dist=self.group is None)
+        learner.take(tensors)
+        return facts
+
+    def _finish_pending(self) -> bool:
+        if self._pending is None:
+            return True
+        pending, self._pending = self._pending, None
+        try:
+            pending.result()
+        except LeaseLost:
+            raise
+        except Exception as error:
+            self._tell({"checkpoint": "failed", "why": f"{type(error).__name__}: {error}"})
+            return False
+        return True
+
+    def _write(self, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write and publish at the first place that takes it. All workers go through this alike."""
+        began = time.perf_counter()
+        reasons: list[str] = []
+        for store in self.places:
+            for seconds in waits(store.patience):
+                try:
+                    self._write_to(store, tensors, facts)
+                except LeaseLost:
+                    raise
+                except Exception as error:
+                    reasons.append(_reason(error))
+                    time.sleep(seconds)
+                else:
+                    told = {"checkpoint": "published", "at_step": facts["step"], "place": store.uri}
+                    self._tell({**told, "flush_seconds": round(time.perf_counter() - began, 3)})
+                    return
+            self._tell({"checkpoint": "refused by its place", "place": store.uri, "why": reasons[-1]})
+            if self.workers.rank == 0:
+                with suppress(Unreachable):  # what is there of it would count among those to keep
+                    store.remove(step_name(facts["step"]))
+        raise OSError(f"step {facts['step']} could not be kept; the last reason was {reasons[-1]}")
+
+    def _write_to(self, store: Store, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+        folder = step_name(facts["step"])
+        writer = FsspecWriter(store.within(folder))
+        try:
+            save(tensors, storage_writer=writer, process_group=self.group, no_dist=self.group is None)
+        except CheckpointException as error:  # no Exception to Python; what befell one worker, all are told
+            raise OSError(_reason(error)) from None
+        outcome: list[Exception | None] = [None]
+        if self.workers.rank == 0:
+            try:
+                self._publish(store, folder, facts)
+            except Exception as error:
+                outcome = [LeaseLost(str(error)) if isinstance(error, LeaseLost) else OSError(_reason(error))]
+        if self.group:
+            dist.broadcast_object_list(outcome, src=0, group=self.group)
+        if outcome[0]:
+            raise outcome[0]
+
+    def _publish(self, store: Store, folder: str, facts: dict[str, Any]) -> None:
+        files = {name: digest for name, digest in store.digests(folder).items() if name != FACTS}
+        if ".metadata" not in files:
+            raise OSError(f"{folder} has no .metadata")
+        store.write(f"{folder}/{FACTS}", json.dumps({**facts, "files": files}, indent=1).encode())
+        if self.lease and store is self.places[0]:
+            self.lease.check()  # so late that whoever took over has not been published over
+        store.write(LATEST, folder.encode())
+        for name in step_names(store)[: -self.keep]:
+            store.remove(name)
+
+    def _newest_whole(self) -> tuple[str, dict[str, Any]] | None:
+        found = []
+        for store in self.places:
+            latest = (store.read(LATEST) or b"").decode()
+            for name in step_names(store):
+                if name <= latest:
+                    found.append((name, store))
+                else:
+                    store.remove(name)  # its writer died before it was published
+        for name, store in sorted(found, key=lambda each: each[0], reverse=True):
+            facts = store.read_json(f"{name}/{FACTS}")
+            wrong = _difference(facts, store.digests(name))
+            if not wrong:
+                self._tell({"checkpoint": "loaded", "at_step": facts["step"], "place": store.uri})
+                return store.within(name), facts
+            self._tell({"checkpoint": "not loaded", "place": store.within(name), "why": wrong})
+        return None
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        if self.workers.rank == 0:
+            print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def step_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def step_names(store: Store) -> list[str]:
+    return [name for name in store.names() if re.fullmatch(r"step-\d{8}", name)]
+
+
+def _difference(facts: Any, found: dict[str, str]) -> str:
+    """What is wrong with a checkpoint whose files have these digests; empty when nothing is."""
+    if not isinstance(facts, dict):
+        return f"{FACTS} is missing or cut off"
+    wrong = [name for name, digest in sorted(facts["files"].items()) if found.get(name) != digest]
+    return f"{', '.join(wrong)} is missing or altered" if wrong else ""
+
+
+def _reason(error: BaseException) -> str:
+    """The root of an error in a few words; torch wraps what the store said in its own."""
+    while True:
+        failures = getattr(error, "failures", None)
+        inner = next(iter(failures.values()))[0] if failures else error.__cause__ or error.__context__
+        if not isinstance(inner, BaseException):
+            return f"{type(error).__name__}: {error}"
+        error = inner
