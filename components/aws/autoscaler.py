@@ -20,8 +20,11 @@ NAME, NAMESPACE = "cluster-autoscaler", "kube-system"
 PRIORITIES, STATUS = f"{NAME}-priority-expander", f"{NAME}-status"
 """ConfigMaps that it reads and writes; the names are its own."""
 TAG = "k8s.io/cluster-autoscaler"
-"""EKS tags the Auto Scaling groups of its node groups with TAG/enabled, and TAG/CLUSTER as `owned` (EKS Best Practices
-Guide, "Cluster Autoscaler", read 2026-11-24)."""
+"""EKS tags the groups of its managed node groups for discovery (EKS User Guide, "Managed node groups", read
+2026-11-24). Discovery looks for TAG/enabled and TAG/CLUSTER with any value (kubernetes/autoscaler, README of its AWS
+provider, same day). That EKS gives the second the value `owned` is unresolved: from memory, not looked up; an old
+edition of the guide asks for it on groups tagged by hand (awsdocs/amazon-eks-user-guide, cluster-autoscaler.md, same
+day)."""
 HEALTH_PORT = 8085
 """Where it answers health checks and tells metrics."""
 LISTS = (
@@ -36,8 +39,9 @@ LISTS = (
     "ec2:GetInstanceTypesFromInstanceRequirements",
 )
 SCALES = ("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup")
-"""What it asks of AWS (cluster autoscaler, "Full Cluster Autoscaler Features Policy", read 2026-11-24). Labels and
-taints of a group without nodes it learns from eks:DescribeNodegroup."""
+"""What it asks of AWS (kubernetes/autoscaler at 55c37cd, README of its AWS provider, "Full Cluster Autoscaler Features
+Policy", read 2026-11-24; DescribeTags comes from an older README). Labels and taints of a group that never had nodes it
+learns from eks:DescribeNodegroup."""
 
 LOOK = ("get", "list", "watch")
 RULES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
@@ -57,8 +61,9 @@ RULES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     ),
     ("coordination.k8s.io", ("leases",), ("create",)),
 )
-"""API group, resources, verbs: what it does in the whole cluster (cluster autoscaler, its example for AWS, read
-2026-11-24)."""
+"""API group, resources, verbs: what it does in the whole cluster (kubernetes/autoscaler at 55c37cd, its AWS provider's
+examples/cluster-autoscaler-autodiscover.yaml, read 2026-11-24; without what it says of resource.k8s.io). CronJobs come
+from its Helm chart's clusterrole.yaml, same day."""
 
 
 def rights_on_aws(region: str, account: str, cluster: str) -> str:

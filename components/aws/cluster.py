@@ -16,12 +16,13 @@ from components.aws.policies import service_trust
 from components.aws.system import AwsSystemNodes
 
 LONGEST_NAME = 100
-"""Of a cluster's name (EKS API reference, CreateCluster, read 2026-11-24)."""
+"""Of a cluster's name (EKS API as modelled in botocore 1.44.8, ClusterName, read 2026-11-24)."""
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
-"""All that there are (EKS API reference, LogSetup, read 2026-11-24)."""
+"""All that there are (EKS API as modelled in botocore 1.44.8, LogType, read 2026-11-24)."""
 CLUSTER_POLICY = "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
 ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
-"""EKS User Guide, "Review access policy permissions", read 2026-11-24."""
+"""Names: awsdocs/amazon-eks-user-guide, auto-cluster-iam-role.adoc and access-policy-reference.adoc, read
+2026-11-24."""
 HTTPS = 443
 
 

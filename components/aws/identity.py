@@ -1,7 +1,6 @@
 """Identities of pods: EKS Pod Identity binds a role to a service account, and nothing is annotated.
 
-Source for what its agent does: EKS User Guide, "Learn how EKS Pod Identity grants pods access to AWS services" and the
-pages below it, read 2026-11-24.
+Source for what its agent does: awsdocs/amazon-eks-user-guide, service-accounts.adoc, read 2026-11-24.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from components.contracts import Access, Egress, Grant, ServiceAccount, TierAcce
 from components.naming import physical_name
 
 LONGEST_ROLE = 64 - 8
-"""Of a role's name (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24), less what autonaming appends."""
+"""Of a role's name (IAM API as modelled in botocore 1.44.8, roleNameType, read 2026-11-24), less what autonaming
+appends."""
 AGENT = "169.254.170.23/32"
-"""Where the agent on a pod's own node hands out credentials, over HTTP."""
+"""Where the agent on a pod's own node hands out credentials, over HTTP (same source)."""
 HTTP, HTTPS = 80, 443
 NOT_PUBLIC = tuple(
     IPv4Network(block)
@@ -48,9 +48,10 @@ def public_ranges(private: Sequence[IPv4Network] = NOT_PUBLIC) -> tuple[str, ...
 
 
 EGRESS = (Egress(AGENT, HTTP), *(Egress(cidr, HTTPS) for cidr in public_ranges()))
-"""The agent, and S3. S3 answers from public addresses, in hundreds of ranges that AWS changes several times a week
-(ip-ranges.json), and a copy from another region's bucket leaves by NAT: so public addresses are let through by TLS, and
-other pods, nodes and the control plane are not."""
+"""The agent, and S3. S3 answers from public addresses (VPC guide, "Gateway endpoints", read 2026-11-24), in hundreds of
+ranges that AWS changes several times a week (unresolved: from memory, not looked up), and a copy from another region's
+bucket leaves by NAT: so public addresses are let through by TLS, and other pods, nodes and the control plane are
+not."""
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -62,8 +63,8 @@ def split(uri: str) -> tuple[str, str]:
 def statements(account: str, uri: str, access: Access) -> tuple[Statement, ...]:
     """What IAM says of one grant: the objects of a folder, listing it, and the keys that S3 needs for that.
 
-    Source for the context of a key that S3 uses, the bucket with bucket keys and the object without: Amazon S3 User
-    Guide, "Using server-side encryption with AWS KMS keys", read 2026-11-24.
+    Source for the context of a key that S3 uses, the bucket with bucket keys and the object without:
+    awsdocs/amazon-s3-userguide, UsingKMSEncryption.md, "Encryption context", read 2026-11-24.
 
     Args:
         account: whose keys.

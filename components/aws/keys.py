@@ -21,19 +21,20 @@ USE = (
     "kms:ReEncryptTo",
 )
 DELETION_DAYS = 30
-"""How long a key that is to be deleted can still be saved: the most that KMS waits, from 7 days on (API reference,
-ScheduleKeyDeletion, read 2026-11-24)."""
+"""How long a key that is to be deleted can still be saved: the most that KMS waits, from 7 days on (KMS API as
+modelled in botocore 1.44.8, ScheduleKeyDeletion, read 2026-11-24)."""
 
 
 def _of_the_account(account: str, region: str) -> Sequence[Statement]:
-    """IAM decides who may use the key: without this, a key can be lost for good. Source: KMS Developer Guide, "Default
-    key policy", read 2026-11-24."""
+    """IAM decides who may use the key: without this, a key can be lost for good. Source:
+    awsdocs/aws-kms-developer-guide, key-policy-default.md, read 2026-11-24."""
     return (Statement(("kms:*",), ("*",), {"AWS": f"arn:aws:iam::{account}:root"}, reason="ThisKeyAlone"),)
 
 
 def _for_volumes(account: str, region: str) -> Sequence[Statement]:
-    """Whoever in the account may start machines, by EC2 alone: as AWS's own key for volumes has it. Auto Scaling's
-    service role cannot be named, for it is made with an account's first group."""
+    """Whoever in the account may start machines, by EC2 alone: as AWS's own key for volumes has it (KMS Developer
+    Guide, `kms:CallerAccount`, read 2026-11-24 in a copy). Auto Scaling's service role cannot be named, for it is made
+    with an account's first group."""
     only = {"kms:CallerAccount": account, "kms:ViaService": f"ec2.{region}.amazonaws.com"}
     return (
         Statement(
@@ -43,8 +44,9 @@ def _for_volumes(account: str, region: str) -> Sequence[Statement]:
 
 
 def _for_logs(account: str, region: str) -> Sequence[Statement]:
-    """CloudWatch Logs, for groups of the account. Source: CloudWatch Logs User Guide, "Encrypt log data in CloudWatch
-    Logs using AWS Key Management Service", read 2026-11-24."""
+    """CloudWatch Logs, for groups of the account. Source for the service: awsdocs/amazon-cloudwatch-logs-user-guide,
+    encrypt-log-data-kms.md; for the context's key: CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs
+    using AWS Key Management Service"; both read 2026-11-24."""
     only = {"kms:EncryptionContext:aws:logs:arn": f"arn:aws:logs:{region}:{account}:log-group:*"}
     service = {"Service": f"logs.{region}.amazonaws.com"}
     return (Statement(USE, ("*",), service, {"ArnLike": only}, reason="ThisKeyAlone"),)

@@ -1,9 +1,9 @@
 """Names of node groups, by which the autoscaler climbs a pool's ladder. Pure.
 
-It compares the names of Auto Scaling groups with expressions, the highest priority first (cluster autoscaler, "Priority
-based expander", read 2026-11-24), and EKS calls a group `eks-`, the node group's name and an id. So a name ends in its
-rung: place and kind. The expressions hold for every pool, those of a later `up` included; pools do not mix, since a pod
-names its pool.
+It compares the names of Auto Scaling groups with expressions, the highest priority first (kubernetes/autoscaler,
+expander/priority/readme.md, read 2026-11-24), and EKS calls a group `eks-`, the node group's name and an id (a log in
+issue 7663 there, same day). So a name ends in its rung: place and kind. The expressions hold for every pool, those of a
+later `up` included; pools do not mix, since a pod names its pool.
 """
 
 from __future__ import annotations

@@ -20,13 +20,14 @@ NODE_PORT = 30080
 """Fixed, so that target group and firewall know it: within Kubernetes' 30000 to 32767."""
 HTTPS = 443
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
-"""TLS 1.2 and 1.3 only (Application Load Balancers guide, "Security policies", read 2026-11-24)."""
+"""TLS 1.2 and 1.3 only (Application Load Balancers guide, "Security policies", and moto 5.2.5, elbv2/ssl_policies.py,
+read 2026-11-24)."""
 ANYWHERE = "0.0.0.0/0"
 LEAST_INTERVAL_SECONDS, LEAST_CHECKS = 5, 2
-"""Of a target group's health check: between two of them, and in a row (Application Load Balancers guide, "Health checks
-for Application Load Balancer target groups", read 2026-11-24)."""
+"""Of a target group's health check: between two of them, and in a row (Elastic Load Balancing API as modelled in
+botocore 1.44.8, CreateTargetGroup, read 2026-11-24)."""
 CHECK_SECONDS = 4
-"""How long one may take: of 2 to 120, and less than the interval."""
+"""How long one may take: of 2 to 120 (same source), and less than the interval."""
 WEIGHT = 128
 """Of a region's only endpoint, the default: any but 0 would do."""
 
@@ -199,9 +200,9 @@ class AwsGlobalLoadBalancer(pulumi.ComponentResource):
     and a group with dial 0 still takes over; an endpoint of weight 0 takes nothing, and its group is passed over ("How
     failover works for unhealthy endpoints"). A running connection stays where it is in both cases.
 
-    Nothing is said of a group's own health check: for load balancers the state of their target groups decides, and the
-    group's settings have no effect ("Changing health check options"). All pages are the Global Accelerator Developer
-    Guide's, read 2026-11-24.
+    Nothing is said of a group's own health check: it is for instances and addresses, and for load balancers the
+    settings of their target groups are used ("Endpoint groups for standard accelerators"). All pages are the Global
+    Accelerator Developer Guide's, read 2026-11-24.
     """
 
     def __init__(

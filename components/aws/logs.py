@@ -6,7 +6,8 @@ import pulumi_aws as aws
 from pulumi import Input, ResourceOptions
 
 RETENTION_DAYS = 90
-"""One of the numbers that CloudWatch Logs takes (API reference, PutRetentionPolicy, read 2026-11-24)."""
+"""One of the numbers that CloudWatch Logs takes (its API as modelled in botocore 1.44.8, PutRetentionPolicy, read
+2026-11-24)."""
 
 
 def log_group(

@@ -31,7 +31,8 @@ class AwsVpcArgs(TypedDict):
 
 class AwsVpc(pulumi.ComponentResource):
     """One VPC with two subnets per zone. A zone has a NAT gateway of its own: the loss of another one takes nothing
-    from it, and no byte pays for crossing zones. S3 is reached by a gateway endpoint, past the NAT gateways and free.
+    from it, and no byte pays for crossing zones. S3 is reached by a gateway endpoint, past the NAT gateways and free
+    (VPC guide, "Gateway endpoints", read 2026-11-24).
 
     Nothing listens in the public subnets. The internet gateway is also what Global Accelerator wants of a VPC before it
     reaches a load balancer in private subnets (Global Accelerator Developer Guide, "Requirements for endpoints with

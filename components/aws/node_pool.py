@@ -21,8 +21,8 @@ GPU_TAINT = ("nvidia.com/gpu", "present")
 """What DaemonSets for GPUs tolerate by custom."""
 ZONE = "topology.kubernetes.io/zone"
 SPOT_NOTICE_SECONDS = 120
-"""EC2 User Guide, "Spot Instance interruption notices", read 2026-11-24. Managed node groups drain the node meanwhile
-(EKS User Guide, "Managed node group capacity types", same day)."""
+"""EC2 User Guide, "Spot Instance interruption notices", read 2026-11-24. Managed node groups drain the node meanwhile,
+as well as they can (awsdocs/amazon-eks-user-guide, managed-node-groups.adoc, same day)."""
 CAPACITY_TYPES = {Capacity.RESERVED: "ON_DEMAND", Capacity.SPOT: "SPOT", Capacity.ON_DEMAND: "ON_DEMAND"}
 NOTICES = {Capacity.RESERVED: None, Capacity.SPOT: SPOT_NOTICE_SECONDS, Capacity.ON_DEMAND: None}
 

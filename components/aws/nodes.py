@@ -18,15 +18,16 @@ IMAGES: Mapping[tuple[Kind, str], str] = {
     (Kind.GPU, "arm64"): "BOTTLEROCKET_ARM_64_NVIDIA",
 }
 """Kind of accelerator and architecture -> `amiType` of a node group. The NVIDIA variants bring driver, container
-toolkit and the device plugin that offers nvidia.com/gpu, so that none is installed (Bottlerocket's documentation,
-settings `kubelet-device-plugins`, and its README, "NVIDIA GPUs Support", read 2026-11-24)."""
+toolkit and the device plugin that offers nvidia.com/gpu, so that none is installed
+(bottlerocket-os/bottlerocket at 91632ff, QUICKSTART-EKS.md and variants/aws-k8s-1.31-nvidia/Cargo.toml, read
+2026-11-24). The names: EKS API as modelled in botocore 1.44.8, AMITypes, same day."""
 SYSTEM_VOLUME, DATA_VOLUME = "/dev/xvda", "/dev/xvdb"
 DATA_GIB = 100
 """Of the volume that holds images, logs and scratch folders. An image with CUDA and torch unpacks to some 10 GiB, and
 Bottlerocket's 20 GiB hold one of them."""
 NODE_TAGS = ("instance", "volume", "network-interface")
 LONGEST_GROUP = 63 - 8
-"""Of a node group's name (EKS API reference, CreateNodegroup, read 2026-11-24), less what autonaming appends."""
+"""Of a node group's name (pulumi_aws 7.51.1, eks.NodeGroup, read 2026-11-24), less what autonaming appends."""
 
 
 class NodeSetup(TypedDict):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pulumi_aws as aws
 
 GLOBAL_REGION = "us-west-2"
-"""Where the API of Global Accelerator answers, wherever its endpoints are (Global Accelerator API reference, welcome
-page, read 2026-11-24)."""
+"""Where the API of Global Accelerator answers, wherever its endpoints are (its API as modelled in botocore 1.44.8,
+read 2026-11-24)."""
 
 
 def aws_provider(logical: str, account: str, region: str, tags: Mapping[str, str]) -> aws.Provider:

@@ -19,7 +19,7 @@ from components.contracts import Tiers
 from components.naming import physical_name
 
 LONGEST_NAME = 63
-"""Of a bucket (Amazon S3 User Guide, "General purpose bucket naming rules", read 2026-11-24)."""
+"""Of a bucket (awsdocs/amazon-s3-userguide, bucketnamingrules.md, read 2026-11-24)."""
 UPLOAD_DAYS = 7
 """After which the parts of an upload that nobody finished are removed."""
 OLD_VERSION_DAYS = 30
@@ -40,9 +40,10 @@ TIERS = (
     Tier("warm", ((30, "STANDARD_IA"), (90, "GLACIER_IR"))),
     Tier("cold", ((0, "GLACIER_IR"),)),
 )
-"""S3 takes objects into STANDARD_IA from their 30th day on, and bills 90 days of GLACIER_IR at least (Amazon S3 User
-Guide, "Transitioning objects using Amazon S3 Lifecycle", read 2026-11-24). GLACIER_IR is the coldest class that still
-answers at once: below it a URI can be read only after a restore of hours."""
+"""S3 takes objects into STANDARD_IA from their 30th day on, and bills 90 days of GLACIER_IR at least
+(awsdocs/amazon-s3-userguide, lifecycle-transition-general-considerations.md and storage-class-intro.md, read
+2026-11-24). GLACIER_IR is the coldest class that still answers at once: below it a URI can be read only after a
+restore, of minutes to hours."""
 
 
 def lifecycle(tier: Tier) -> list[BucketLifecycleConfigurationRuleArgsDict]:

@@ -13,11 +13,13 @@ from ipaddress import IPv4Network
 SHORTEST_PREFIX = 16
 """The largest VPC that AWS makes: a prefix of /16 to /28 (VPC User Guide, "VPC CIDR blocks", read 2026-11-24)."""
 LONGEST_PREFIX = 20
-"""The smallest that a cluster is of use in: its private subnets are a /22 each. AWS keeps 5 of the 1024 addresses, and
-nodes and pods share the others: a node with its pods takes about 30, so 33 nodes fit into a zone."""
+"""The smallest that a cluster is of use in: its private subnets are a /22 each. AWS keeps 5 of the 1024 addresses (EC2
+API as modelled in botocore 1.44.8, CreateSubnet, read 2026-11-24), and nodes and pods share the others: a node with its
+pods takes about 30, so 33 nodes fit into a zone."""
 PUBLIC_PREFIX = 26
-"""64 addresses. A NAT gateway takes one; a load balancer wants a /27 with 8 free addresses (Application Load Balancers
-guide, "Subnets for your load balancer", read 2026-11-24), so that one can be added in public."""
+"""64 addresses. A NAT gateway takes one; a load balancer wants a /27 with 8 free addresses
+(awsdocs/elb-application-load-balancers-user-guide, application-load-balancers.md, read 2026-11-24), so that one can be
+added in public."""
 QUARTERS = 4
 MOST_ZONES = QUARTERS - 1
 
@@ -30,7 +32,7 @@ class ZoneSubnets:
     """NAT gateway only; no node stands here."""
     private: IPv4Network
     """Nodes, their pods, the load balancer and the interfaces of the control plane, which wants 6 free addresses,
-    better 16 (EKS User Guide, "Amazon EKS networking requirements for VPC and subnets", read 2026-11-24)."""
+    better 16 (awsdocs/amazon-eks-user-guide, network-reqs.adoc, read 2026-11-24)."""
 
 
 def plan(cidr: str, zones: Sequence[str]) -> Mapping[str, ZoneSubnets]:

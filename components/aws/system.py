@@ -22,8 +22,8 @@ MACHINES_ELSEWHERE = {"ap-southeast-5": "m6i.large"}
 LARGEST_PER_ZONE = 2
 MANAGED = "arn:aws:iam::aws:policy/"
 NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly")
-"""What a node may do by itself: join, hand out pod identities, pull images (EKS User Guide, "Amazon EKS node IAM role",
-read 2026-11-24). Addresses for pods are the network add-on's own right."""
+"""What a node may do by itself: join, hand out pod identities, pull images (awsdocs/amazon-eks-user-guide,
+create-node-role.adoc, read 2026-11-24). Addresses for pods are the network add-on's own right."""
 NETWORK_ADDON, NETWORK_ACCOUNT, NETWORK_POLICY = "vpc-cni", "aws-node", "AmazonEKS_CNI_Policy"
 BEFORE_NODES: Mapping[str, Mapping[str, Any]] = {
     "eks-pod-identity-agent": {},
