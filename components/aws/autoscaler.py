@@ -59,11 +59,12 @@ RULES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
         ("storageclasses", "csinodes", "csidrivers", "csistoragecapacities", "volumeattachments"),
         LOOK,
     ),
+    ("resource.k8s.io", ("deviceclasses", "resourceslices", "resourceclaims"), LOOK),
     ("coordination.k8s.io", ("leases",), ("create",)),
 )
 """API group, resources, verbs: what it does in the whole cluster (kubernetes/autoscaler at 55c37cd, its AWS provider's
-examples/cluster-autoscaler-autodiscover.yaml, read 2026-11-24; without what it says of resource.k8s.io). CronJobs come
-from its Helm chart's clusterrole.yaml, same day."""
+examples/cluster-autoscaler-autodiscover.yaml, read 2026-11-24). CronJobs come from its Helm chart's clusterrole.yaml, same
+day."""
 
 
 def rights_on_aws(region: str, account: str, cluster: str) -> str:

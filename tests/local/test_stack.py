@@ -177,6 +177,7 @@ def test_the_outputs_hold_what_the_readme_promises(clone: Clone) -> None:
     assert outputs["regions"] == {
         region: {
             "endpoint": f"http://127.0.0.1:{clone.region_port(region)}",
+            "handle": json.dumps({"port": clone.region_port(region)}),
             "replicas": {"assistant": 1, "coder": 1},
         }
         for region in ("east", "west")
