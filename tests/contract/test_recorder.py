@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pulumi
@@ -64,6 +65,15 @@ def test_a_recording_that_failed_leaves_nothing_to_the_next() -> None:
     with pytest.raises(AssertionError, match="7.0 is not what was expected"):
         record(program, ANSWERS)
     assert record(lambda: Output.from_input(1), {}).returned == 1
+
+
+def test_a_recording_that_failed_logs_nothing_when_its_remains_are_collected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ValueError, match="registered twice"):
+        record(lambda: [Thing("a").id, Thing("a").id], ANSWERS)
+    gc.collect()
+    assert caplog.records == []
 
 
 def test_inputs_have_the_engines_names() -> None:

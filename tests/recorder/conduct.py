@@ -23,6 +23,7 @@ from tests.recorder.recording import Recording, Registered
 
 MARKER = "urn:pulumi:recorder::marker::"
 _NUMBERS = itertools.count()
+"""No marker comes twice: options may outlive a recording."""
 
 
 class _Watch:

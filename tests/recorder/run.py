@@ -34,7 +34,7 @@ def record(
     """Runs a program to its end, all registrations included, and returns what it registered.
 
     What the program returns is resolved, however deep, and kept as `returned`: an assertion that stands in an `apply`
-    nobody waits for would pass in silence.
+    nobody waits for would pass in silence. Transforms and hooks do not run.
 
     Args:
         program: makes resources, and every Output that they are given.
@@ -67,7 +67,8 @@ def record(
 
     # A loop and a context of its own: neither tasks nor settings reach the next recording.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        # The first error is raised; those that wait for it in vain need not be logged.
+        # The first error is raised. Those that wait for it in vain would be logged whenever they are collected, in the
+        # middle of whatever runs then.
         runner.get_loop().set_exception_handler(lambda *_: None)
         runner.run(run())
     if strict:
