@@ -63,8 +63,8 @@ RULES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     ("coordination.k8s.io", ("leases",), ("create",)),
 )
 """API group, resources, verbs: what it does in the whole cluster (kubernetes/autoscaler at 55c37cd, its AWS provider's
-examples/cluster-autoscaler-autodiscover.yaml, read 2026-11-24). CronJobs come from its Helm chart's clusterrole.yaml, same
-day."""
+examples/cluster-autoscaler-autodiscover.yaml, read 2026-11-24). CronJobs come from its Helm chart's clusterrole.yaml,
+same day."""
 
 
 def rights_on_aws(region: str, account: str, cluster: str) -> str:
