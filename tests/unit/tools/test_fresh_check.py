@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.local.samples import wait_until
 from tests.unit.tools.loopback import executable
 from tools import fresh_check, processes
 from tools.paths import ROOT
@@ -18,6 +19,8 @@ from tools.paths import ROOT
 def test_a_process_left_running_in_the_clone_is_found_by_its_command(tmp_path: Path) -> None:
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=tmp_path)
     try:
+        # For a moment after its start a process has no command yet.
+        assert wait_until(lambda: left.pid in processes.found(os.getuid(), tmp_path))
         found = processes.found(os.getuid(), tmp_path)
         assert list(found) == [left.pid] and "time.sleep(60)" in found[left.pid]
         assert left.pid in processes.found(os.getuid())
