@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pulumi
@@ -66,7 +68,8 @@ def record(
             await run_pulumi_func(lambda: _resolved(program(), recording))
 
     # A loop and a context of its own: neither tasks nor settings reach the next recording.
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+    with _threads() as threads, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.get_loop().set_default_executor(threads)
         # The first error is raised. Those that wait for it in vain would be logged whenever they are collected, in the
         # middle of whatever runs then.
         runner.get_loop().set_exception_handler(lambda *_: None)
@@ -74,6 +77,21 @@ def record(
     if strict:
         conforms(recording)
     return recording
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for what a program registers. The SDK would give each a loop and leave it open, to fail when collected."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def begin() -> None:
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    with ThreadPoolExecutor(initializer=begin) as threads:
+        yield threads
+    for loop in loops:
+        loop.close()
 
 
 async def _resolved(returned: Any, recording: Recording) -> None:

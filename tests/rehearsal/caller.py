@@ -26,6 +26,8 @@ CREDENTIALS = {
     "PULUMI_CONFIG_PASSPHRASE": "mine",
     "PULUMI_STACK": "mine",
 }
+HEEDING = ("env", "--default-signal=INT,TERM,HUP")
+"""As on a terminal: whoever runs the tests in the background may have had these ignored."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Caller:
     def begin(self, project: Path, *arguments: str) -> subprocess.Popen[str]:
         """A rehearsal that goes on."""
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "cli", "rehearse", "--project", str(project), *arguments],
+            [*HEEDING, sys.executable, "-P", "-m", "cli", "rehearse", "--project", str(project), *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
