@@ -81,7 +81,7 @@ def record(
 
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for what a program registers. The SDK would give each a loop and leave it open, to fail when collected."""
+    """Threads for what a program registers. The SDK would give each a loop and leave it open, to fail at its end."""
     loops: list[asyncio.AbstractEventLoop] = []
 
     def begin() -> None:
