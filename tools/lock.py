@@ -35,7 +35,10 @@ MODEL_INPUT = "workloads/serving/models.in"
 TEST_INPUT = "workloads/requirements-test.in"
 
 # The marker of everything that is supported, on every line: tools/prerequisites.py asks for it once instead.
-EVERYWHERE = re.compile(r" ; python_full_version < '3\.15' and \(\(platform_machine[^\\]*'linux'\)\)(?= \\)")
+EVERYWHERE = re.compile(
+    r" ; python_full_version < '3\.15' and implementation_name == 'cpython' and "
+    r"\(\(platform_machine[^\\]*'linux'\)\)(?= \\)"
+)
 
 # A lock or its input that names an index would send every user there.
 INDEX = re.compile(r"(?i)https?://|--(extra-)?index-url|--find-links|--trusted-host|^-i\s")

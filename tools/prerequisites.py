@@ -59,8 +59,8 @@ def check_platform() -> Finding:
 def check_python() -> Finding:
     """The interpreter is one that the locks cover."""
     here = sys.version_info[:2]
-    ok = OLDEST_PYTHON <= here <= NEWEST_PYTHON
-    rule = "3.11 to 3.14"
+    ok = OLDEST_PYTHON <= here <= NEWEST_PYTHON and sys.implementation.name == "cpython"
+    rule = "CPython 3.11 to 3.14"
     cure = "install one (Debian 12: apt-get install python3) and name it: PYTHON=python3.12 make up"
     return Finding("python", ok, f"{platform.python_version()} at {sys.executable}", rule, cure)
 
