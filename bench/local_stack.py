@@ -7,10 +7,6 @@ inside. Writes bench/results/local_stack.json.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,16 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.claims import Benchmark
 from tests.local.clone import Clone, make_clone
-from tests.local.plugin import ROOT
 
-RESULTS = Path(__file__).parent / "results" / "local_stack.json"
 AIMS = {"up_warm": 90.0, "up_without_changes": 10.0}
 """Seconds; aims of the project, not promises: they depend on the machine."""
 REPEATS = 3
 
 
 def main() -> int:
+    bench = Benchmark("local_stack")
     with tempfile.TemporaryDirectory() as folder:
         clone = make_clone(Path(folder))
         try:
@@ -35,18 +31,16 @@ def main() -> int:
             right = "Paris" in clone.chat("Which city is the capital of France? Answer with one word.")[0]
         finally:
             down = timed(lambda: clone.run("./skerry", "down"))
-    samples["down"] = [down]
-    print(f"{'PASS' if right else 'FAIL'} the stack that was timed answers rightly")
-    for name, seconds in samples.items():
+    bench.samples = {"seconds": {**samples, "down": [down]}}
+    bench.claim("the stack that was timed answers rightly", right, "one question, one word")
+    for name, seconds in bench.samples["seconds"].items():
         middle = sorted(seconds)[len(seconds) // 2]
-        aim = AIMS.get(name)
-        verdict = "" if aim is None else f"  {'MET' if middle <= aim else 'MISSED'} aim {aim:.0f} s"
-        print(f"{name}: median {middle:.1f} s of {len(seconds)}{verdict}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
-        json.dumps({**machine(), "seconds": samples, "aims": AIMS}, indent=2, sort_keys=True) + "\n"
-    )
-    return 0 if right else 1
+        figure = f"median {middle:.1f} s of {len(seconds)}"
+        if name in AIMS:
+            bench.aim(name, middle <= AIMS[name], f"{figure}, aim {AIMS[name]:.0f} s")
+        else:
+            bench.figure(name, figure)
+    return bench.finish()
 
 
 def measure(clone: Clone) -> dict[str, list[float]]:
@@ -63,25 +57,6 @@ def timed(action: Callable[[], Any]) -> float:
     began = time.monotonic()
     action()
     return round(time.monotonic() - began, 2)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures belong to."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    processor = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    return {
-        "commit": commit,
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 if __name__ == "__main__":
