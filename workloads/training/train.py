@@ -22,53 +22,31 @@ workers. Exit codes: 0 published, 2 a setting cannot be used, 75 stopped by SIGT
 
 import gc
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.checkpoint import Checkpoints, Learner
 from workloads.training.config import TrainConfig, parse
-from workloads.training.data import Corpus, evaluation_starts, load_corpus, windows
+from workloads.training.data import Corpus, load_corpus
+from workloads.training.evaluation import evaluate
 from workloads.training.export import destination, export
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
 from workloads.training.model import LanguageModel
-from workloads.training.optimizer import build_optimizer, learning_rate
+from workloads.training.optimizer import build_optimizer
+from workloads.training.parallel import spread
 from workloads.training.preemption import PREEMPTED, Preemption
 from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
+from workloads.training.step import Run, take_step
 from workloads.training.store import Store, Unreachable, open_stores
 from workloads.training.workers import Workers, die_with_launcher, end_process, leave, run_name
-
-
-@dataclass
-class Run:
-    """What a step needs, and how many were taken."""
-
-    config: TrainConfig
-    workers: Workers
-    device: torch.device
-    corpus: Corpus
-    sampler: Sampler
-    model: LanguageModel
-    optimizer: torch.optim.Optimizer
-    parallel: torch.nn.Module  # the model as the workers share it
-    step: int = 0
-
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with for this run to go on from it."""
-        shape = asdict(self.config.model)
-        return {"data_digest": self.corpus.digest, "seed": self.config.seed, "model": shape}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -186,28 +164,6 @@ def learn(
     return None
 
 
-def take_step(run: Run) -> tuple[Tensor, Tensor]:
-    """One optimizer step; this worker's loss, and the gradient's norm over all workers before clipping."""
-    config = run.config
-    starts = run.workers.share(run.sampler.take(config.batch))
-    rows = windows(run.corpus.training, starts, config.model.context).to(run.device)  # (B / world, T + 1)
-    loss = gradients(run.parallel, rows, config)
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
-    rate = learning_rate(config, run.step)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.optimizer.step()
-    run.optimizer.zero_grad()
-    return loss, norm
-
-
-def spread(model: LanguageModel, config: TrainConfig, workers: Workers) -> torch.nn.Module:
-    """The model whose gradients the workers share; the model itself where there is only one."""
-    if workers.world == 1:
-        return model
-    return DistributedDataParallel(model, bucket_cap_mb=config.bucket_mb, gradient_as_bucket_view=True)
-
-
 @contextmanager
 def collector_stopped() -> Iterator[None]:
     """Python's garbage collector must not stop a step, half a second at worst; within, it runs only when called."""
@@ -219,57 +175,6 @@ def collector_stopped() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
-
-
-def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
-    """Add the gradients of this worker's rows, averaged over the workers; its own mean loss in nats per token.
-
-    Equal shares make the average the global mean. The rows are taken in equal parts; only the last part's backward
-    pass exchanges gradients, and those of all parts at once.
-    """
-    total = torch.zeros((), device=rows.device)
-    parts = rows.chunk(config.accumulate)
-    for number, part in enumerate(parts, 1):
-        exchange = nullcontext()
-        if isinstance(parallel, DistributedDataParallel) and number < len(parts):
-            exchange = parallel.no_sync()
-        with exchange:
-            loss = losses(parallel, part, config).mean() / len(parts)
-            loss.backward()
-        total += loss.detach()
-    return total
-
-
-def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
-    """The loss in nats of predicting each token of `rows` (B, T + 1) but the first; (B, T), float32."""
-    with torch.autocast(rows.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        return model(rows[:, :-1], rows[:, 1:])
-
-
-@torch.no_grad()
-def evaluate(
-    model: LanguageModel, corpus: Corpus, config: TrainConfig, workers: Workers, device: torch.device
-) -> tuple[float, int]:
-    """Bits per held-out byte and how many bytes were scored, the same on every worker.
-
-    The windows are fixed by the corpus and the settings and shared out over the workers. Each starts cold, so
-    its first token is guessed from one only: the number is a little worse than reading documents whole. Where a token
-    is more than a byte, the bytes are those of the scored tokens at the held-out side's mean length.
-    """
-    tokens, end = corpus.held_out, corpus.tokenizer.end_of_text
-    bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
-    at_least = math.ceil(config.evaluation_bytes / bytes_per_token)
-    starts = evaluation_starts(len(tokens), config.model.context, at_least)
-    starts = starts[workers.rank :: workers.world]
-    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, tokens
-    for at in range(0, len(starts), 64):
-        rows = windows(tokens, starts[at : at + 64], config.model.context).to(device)
-        is_text = rows[:, 1:] != end
-        totals[0] += losses(model, rows, config)[is_text].double().sum()
-        totals[1] += is_text.sum()
-    nats, scored = workers.sum(totals).tolist()
-    scored_bytes = scored * bytes_per_token
-    return nats / scored_bytes / math.log(2), round(scored_bytes)
 
 
 if __name__ == "__main__":

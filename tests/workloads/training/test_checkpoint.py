@@ -16,8 +16,8 @@ from workloads.training.config import TrainConfig
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.optimizer import build_optimizer
+from workloads.training.step import gradients
 from workloads.training.store import Store, Unreachable, waits
-from workloads.training.train import gradients
 from workloads.training.workers import Workers, run_name
 
 SMALL = ModelConfig(width=16, layers=1, heads=2, key_value_heads=1, hidden=24, context=8)

@@ -11,11 +11,12 @@ from torch.distributed import GradBucket, HashStore  # pyright: ignore[reportPri
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.workloads.training.runs import TINY
-from workloads.training import train
+from workloads.training import step, train
 from workloads.training.config import TrainConfig
 from workloads.training.model import LanguageModel, ModelConfig, fused_attention, plain_attention
 from workloads.training.optimizer import build_optimizer
 from workloads.training.presets import PARAMETERS, PRESETS
+from workloads.training.step import gradients, losses
 
 SMALL = ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, hidden=48, context=32)
 
@@ -52,12 +53,12 @@ def test_124m_takes_a_step_that_lowers_its_loss_on_the_same_rows() -> None:
     model = LanguageModel(config.model)
     given = rows(1, config.model)
     optimizer = build_optimizer(model, config)
-    before = train.gradients(model, given, config)
+    before = gradients(model, given, config)
     for group in optimizer.param_groups:
         group["lr"] = 1e-4
     optimizer.step()
     with torch.no_grad():
-        after = train.losses(model, given, config).mean()
+        after = losses(model, given, config).mean()
     assert before == pytest.approx(10.8, abs=0.3), "near log(50304) for fresh weights"
     assert after < before - 0.1
 
@@ -80,20 +81,20 @@ def test_fused_attention_equals_the_plain_one_forward_and_backward(key_value_hea
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_ten_steps_of_the_fast_paths_equal_ten_of_the_plain_ones(precision: str) -> None:
-    losses = {}
+    seen = {}
     for plain in (False, True):
         config = TrainConfig(model=SMALL, plain=plain, precision=precision)
         model = small_model(plain)
         optimizer = build_optimizer(model, config)
         assert optimizer.defaults["fused"] is not plain
-        losses[plain] = []
+        seen[plain] = []
         for _ in range(10):
-            losses[plain].append(train.gradients(model, rows(4, SMALL), config).item())
+            seen[plain].append(gradients(model, rows(4, SMALL), config).item())
             optimizer.step()
             optimizer.zero_grad()
     tolerance = {"fp32": 1e-5, "bf16": 2e-2}[precision]
-    assert losses[False] == pytest.approx(losses[True], abs=tolerance)
-    assert losses[True][-1] < losses[True][0] - 0.1
+    assert seen[False] == pytest.approx(seen[True], abs=tolerance)
+    assert seen[True][-1] < seen[True][0] - 0.1
 
 
 def test_the_model_is_one_graph_for_the_compiler_that_computes_the_same() -> None:
@@ -102,9 +103,7 @@ def test_the_model_is_one_graph_for_the_compiler_that_computes_the_same() -> Non
     compiled.compile(fullgraph=True, backend="aot_eager")  # fullgraph: a break in the graph is an error
     config = TrainConfig(model=SMALL)
     given = rows(4, SMALL)
-    torch.testing.assert_close(
-        train.gradients(compiled, given, config), train.gradients(eager, given, config)
-    )
+    torch.testing.assert_close(gradients(compiled, given, config), gradients(eager, given, config))
     for one, other in zip(compiled.parameters(), eager.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
     assert compiled.state_dict().keys() == eager.state_dict().keys()
@@ -129,7 +128,7 @@ def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole() -> None:
     grads = {}
     for parts in (1, 2, 8):
         model = small_model()
-        loss = train.gradients(model, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=parts))
+        loss = gradients(model, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=parts))
         grads[parts] = [loss, *(weight.grad for weight in model.parameters())]
     for parts in (2, 8):
         for one, other in zip(grads[1], grads[parts], strict=True):
@@ -155,20 +154,20 @@ def test_gradients_are_exchanged_once_a_step_however_many_its_parts() -> None:
         return future
 
     parallel.register_comm_hook(None, count)
-    train.gradients(parallel, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=4))
+    gradients(parallel, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=4))
     assert exchanged == [0]
 
 
 def test_no_step_is_interrupted_by_the_garbage_collector(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schedule, running = train.learning_rate, []
+    schedule, running = step.learning_rate, []
 
     def note(*given) -> float:
         running.append(gc.isenabled())
         return schedule(*given)
 
-    monkeypatch.setattr(train, "learning_rate", note)
+    monkeypatch.setattr(step, "learning_rate", note)
     assert train.main([*TINY, "--data", str(corpus), "--output", str(tmp_path / "model")]) == 0
     assert running == [False] * 6
     assert gc.isenabled() and gc.get_freeze_count() == 0

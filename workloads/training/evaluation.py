@@ -1,0 +1,37 @@
+"""How well a model reads text that it was not trained on."""
+
+import math
+
+import torch
+
+from workloads.training.config import TrainConfig
+from workloads.training.data import Corpus, evaluation_starts, windows
+from workloads.training.model import LanguageModel
+from workloads.training.step import losses
+from workloads.training.workers import Workers
+
+
+@torch.no_grad()
+def evaluate(
+    model: LanguageModel, corpus: Corpus, config: TrainConfig, workers: Workers, device: torch.device
+) -> tuple[float, int]:
+    """Bits per held-out byte and how many bytes were scored, the same on every worker.
+
+    The windows are fixed by the corpus and the settings and shared out over the workers. Each starts cold, so
+    its first token is guessed from one only: the number is a little worse than reading documents whole. Where a token
+    is more than a byte, the bytes are those of the scored tokens at the held-out side's mean length.
+    """
+    tokens, end = corpus.held_out, corpus.tokenizer.end_of_text
+    bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
+    at_least = math.ceil(config.evaluation_bytes / bytes_per_token)
+    starts = evaluation_starts(len(tokens), config.model.context, at_least)
+    starts = starts[workers.rank :: workers.world]
+    totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, tokens
+    for at in range(0, len(starts), 64):
+        rows = windows(tokens, starts[at : at + 64], config.model.context).to(device)
+        is_text = rows[:, 1:] != end
+        totals[0] += losses(model, rows, config)[is_text].double().sum()
+        totals[1] += is_text.sum()
+    nats, scored = workers.sum(totals).tolist()
+    scored_bytes = scored * bytes_per_token
+    return nats / scored_bytes / math.log(2), round(scored_bytes)

@@ -1,0 +1,76 @@
+"""One optimizer step of a run: batch, loss, gradients over all workers, clipping, update."""
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from workloads.training.config import TrainConfig
+from workloads.training.data import Corpus, windows
+from workloads.training.model import LanguageModel
+from workloads.training.optimizer import learning_rate
+from workloads.training.sampler import Sampler
+from workloads.training.workers import Workers
+
+
+@dataclass
+class Run:
+    """What a step needs, and how many were taken."""
+
+    config: TrainConfig
+    workers: Workers
+    device: torch.device
+    corpus: Corpus
+    sampler: Sampler
+    model: LanguageModel
+    optimizer: torch.optim.Optimizer
+    parallel: torch.nn.Module  # the model as the workers share it
+    step: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with for this run to go on from it."""
+        shape = asdict(self.config.model)
+        return {"data_digest": self.corpus.digest, "seed": self.config.seed, "model": shape}
+
+
+def take_step(run: Run) -> tuple[Tensor, Tensor]:
+    """One optimizer step; this worker's loss, and the gradient's norm over all workers before clipping."""
+    config = run.config
+    starts = run.workers.share(run.sampler.take(config.batch))
+    rows = windows(run.corpus.training, starts, config.model.context).to(run.device)  # (B / world, T + 1)
+    loss = gradients(run.parallel, rows, config)
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+    rate = learning_rate(config, run.step)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    return loss, norm
+
+
+def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
+    """Add the gradients of this worker's rows, averaged over the workers; its own mean loss in nats per token.
+
+    Equal shares make the average the global mean. The rows are taken in equal parts; only the last part's backward
+    pass exchanges gradients, and those of all parts at once.
+    """
+    total = torch.zeros((), device=rows.device)
+    parts = rows.chunk(config.accumulate)
+    for number, part in enumerate(parts, 1):
+        exchange = nullcontext()
+        if isinstance(parallel, DistributedDataParallel) and number < len(parts):
+            exchange = parallel.no_sync()
+        with exchange:
+            loss = losses(parallel, part, config).mean() / len(parts)
+            loss.backward()
+        total += loss.detach()
+    return total
+
+
+def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
+    """The loss in nats of predicting each token of `rows` (B, T + 1) but the first; (B, T), float32."""
+    with torch.autocast(rows.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        return model(rows[:, :-1], rows[:, 1:])
