@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -68,7 +69,7 @@ class K8sInferenceService(pulumi.ComponentResource):
         )
         self.service = k8s.core.v1.Service(
             f"{name}-service",
-            metadata=pods.plain({**metadata, "annotations": {"pulumi.com/skipAwait": "true"}}),
+            metadata=pods.plain({**metadata, "annotations": pods.NO_AWAIT}),
             # Headless: the gateway's own health checks and balancing see each replica.
             spec=pods.plain(
                 {
@@ -79,35 +80,7 @@ class K8sInferenceService(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        command = [
-            *("python", "-m", "workloads.serving.server"),
-            *("--model-uri", model_uri),
-            *("--digest", version.digest),
-            *("--model-name", service.name),
-            *("--host", "0.0.0.0"),
-            *("--port", str(pods.SERVING_PORT)),
-            *("--threads", str(THREADS)),
-            *("--drain-seconds", str(drain_seconds)),
-        ]
-        main = pods.container(
-            pods.SERVING,
-            image,
-            command,
-            pods.whole_node(placement, cpu="1", memory="4Gi"),
-            environment={"SKERRY_REGION": region, "OMP_NUM_THREADS": str(THREADS)},
-            ports=[{"name": "http", "containerPort": pods.SERVING_PORT}],
-            startupProbe=_probe(LIVE_PATH, START_PERIOD_SECONDS, START_TRIES),
-            readinessProbe=_probe(READY_PATH, 2, 2),
-            livenessProbe=_probe(LIVE_PATH, 10, 6),
-            lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS}}},
-        )
-        template = pods.pod(
-            main,
-            identity.name,
-            terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
-            topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
-            **pods.placed(placement),
-        )
+        pod = _pod(service, version, region, image, placement, identity, model_uri, drain_seconds, chosen)
         # Where an autoscaler chooses the number of replicas, a number here would undo its choice at every `up`.
         scaled = service.max_replicas is not None
         self.deployment = k8s.apps.v1.Deployment(
@@ -124,7 +97,7 @@ class K8sInferenceService(pulumi.ComponentResource):
                     "progressDeadlineSeconds": START_PERIOD_SECONDS * START_TRIES + NODE_SECONDS,
                     "template": {
                         "metadata": {"labels": pods.labels(pods.SERVING, service.name)},
-                        "spec": template,
+                        "spec": pod,
                     },
                 }
             ),
@@ -153,6 +126,48 @@ class K8sInferenceService(pulumi.ComponentResource):
         # Known before `up`, so that a preview shows no change of what is not changed, and still after the replicas.
         self.address: Output[str] = self.deployment.urn.apply(lambda _: address)
         self.register_outputs({"address": address})
+
+
+def _pod(
+    service: ServiceSettings,
+    version: ModelVersion,
+    region: str,
+    image: str,
+    placement: Placement,
+    identity: K8sIdentity,
+    model_uri: Output[str],
+    drain_seconds: int,
+    chosen: Mapping[str, str],
+) -> pods.Json:
+    command = [
+        *("python", "-m", "workloads.serving.server"),
+        *("--model-uri", model_uri),
+        *("--digest", version.digest),
+        *("--model-name", service.name),
+        *("--host", "0.0.0.0"),
+        *("--port", str(pods.SERVING_PORT)),
+        *("--threads", str(THREADS)),
+        *("--drain-seconds", str(drain_seconds)),
+    ]
+    main = pods.container(
+        pods.SERVING,
+        image,
+        command,
+        pods.whole_node(placement, cpu="1", memory="4Gi"),
+        environment={"SKERRY_REGION": region, "OMP_NUM_THREADS": str(THREADS)},
+        ports=[{"name": "http", "containerPort": pods.SERVING_PORT}],
+        startupProbe=_probe(LIVE_PATH, START_PERIOD_SECONDS, START_TRIES),
+        readinessProbe=_probe(READY_PATH, 2, 2),
+        livenessProbe=_probe(LIVE_PATH, 10, 6),
+        lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS}}},
+    )
+    return pods.pod(
+        main,
+        identity.name,
+        terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
+        topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
+        **pods.placed(placement),
+    )
 
 
 def _probe(path: str, period: int, tries: int) -> pods.Json:

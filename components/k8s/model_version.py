@@ -11,9 +11,8 @@ import pulumi_kubernetes as k8s
 from pulumi import Input, Output, ResourceOptions
 
 from components.contracts import ModelVersion, TrainingRun
-from components.k8s import pods
+from components.k8s import jobs, pods
 from components.k8s.identity import K8sIdentity
-from components.k8s.training_job import NO_AWAIT
 from components.naming import short_version
 from components.settings.items import ModelSettings
 
@@ -48,26 +47,15 @@ class K8sTransferJob(pulumi.ComponentResource):
         )
         environment = {"HF_HUB_OFFLINE": "1"}
         main = pods.container(COMPONENT, image, command, RESOURCES, environment=environment)
-        spec = pods.plain(
-            {
-                "backoffLimit": RETRIES,
-                "activeDeadlineSeconds": DEADLINE_SECONDS,
-                "template": {
-                    "metadata": {"labels": pods.labels(COMPONENT, title)},
-                    "spec": pods.pod(main, identity.name, restartPolicy="OnFailure"),
-                },
-            }
-        )
-        self.job = k8s.batch.v1.Job(
-            f"{name}-job",
-            metadata={
-                "name": pods.job_name(title, spec),
-                "namespace": namespace,
-                "labels": chosen,
-                "annotations": NO_AWAIT,
-            },
-            spec=spec,
+        self.job = jobs.job(
+            name,
+            COMPONENT,
+            title,
+            pods.pod(main, identity.name, restartPolicy="OnFailure"),
+            namespace=namespace,
             opts=ResourceOptions(parent=self, depends_on=[self.policy]),
+            backoffLimit=RETRIES,
+            activeDeadlineSeconds=DEADLINE_SECONDS,
         )
         self.register_outputs({})
 

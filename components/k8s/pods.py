@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pulumi import Output
-
 from components.contracts import Egress, Placement
-from components.naming import physical_name
 
 Json = Any
 """An object in Kubernetes' own words: its types are the API server's, not Python's."""
@@ -18,9 +14,9 @@ NAMESPACE = "skerry"
 USER = 10001
 """User and group of the bundled images; any number but 0 would do under the profile."""
 HOSTNAME = "kubernetes.io/hostname"
-LONGEST_JOB = 50
-"""Characters of a Job's name: pods are called NAME-INDEX and their host names hold 63."""
 SCRATCH = "/tmp"
+NO_AWAIT = {"pulumi.com/skipAwait": "true"}
+"""Of an object that `up` does not wait for."""
 
 
 def plain(manifest: Mapping[str, Any]) -> Json:
@@ -128,15 +124,6 @@ GATEWAY = selector("gateway", "region")
 def service_name(service: str) -> str:
     """What a service's objects are called: no service takes the name of anything else in the namespace."""
     return f"serve-{service}"
-
-
-def job_name(title: str, spec: Mapping[str, Any]) -> Output[str]:
-    """A name that holds the digest of all that a Job does. A Job cannot be changed, so another one is made, and the old
-    one goes when the new one is there."""
-    digest = Output.json_dumps(plain(spec), sort_keys=True).apply(
-        lambda text: hashlib.sha256(text.encode()).hexdigest()
-    )
-    return digest.apply(lambda found: physical_name(title, found[:12], limit=LONGEST_JOB))
 
 
 def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Json]:

@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 from pulumi import Input, Output, ResourceOptions
 
 from components.contracts import Placement, TrainingRun
-from components.k8s import pods
+from components.k8s import jobs, pods
 from components.k8s.identity import K8sIdentity
 from components.settings.items import TrainingSettings
 
@@ -22,10 +22,10 @@ RESTARTS = 3
 GRACE_SECONDS = 120
 JOB, JOB_LABEL = "JOB", "batch.kubernetes.io/job-name"
 """Variable that tells a pod what its Job is called, by the label that Kubernetes gives it."""
+FAILURE_POLICY = {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]}
+"""A node that is taken away is not the run's failure."""
 SHARED_MEMORY = "/dev/shm"
 """Where processes of a node pass tensors to each other. A container's own has 64 MiB."""
-NO_AWAIT = {"pulumi.com/skipAwait": "true"}
-"""`up` never waits for training."""
 
 
 def digest_of(run: TrainingSettings, image: str) -> str:
@@ -57,7 +57,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
         child = ResourceOptions(parent=self)
         self.service = k8s.core.v1.Service(
             f"{name}-service",
-            metadata={"name": title, "namespace": namespace, "annotations": NO_AWAIT},
+            metadata={"name": title, "namespace": namespace, "annotations": pods.NO_AWAIT},
             # Workers look each other up before they are ready.
             spec=pods.plain({"clusterIP": "None", "publishNotReadyAddresses": True, "selector": chosen}),
             opts=child,
@@ -91,17 +91,18 @@ class K8sTrainingJob(pulumi.ComponentResource):
             volumes=[{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}],
             **pods.placed(placement),
         )
-        spec = _spec(run.workers, {"metadata": {"labels": pods.labels(COMPONENT, title)}, "spec": template})
-        self.job = k8s.batch.v1.Job(
-            f"{name}-job",
-            metadata={
-                "name": pods.job_name(title, spec),
-                "namespace": namespace,
-                "labels": chosen,
-                "annotations": NO_AWAIT,
-            },
-            spec=spec,
+        self.job = jobs.job(
+            name,
+            COMPONENT,
+            title,
+            template,
+            namespace=namespace,
             opts=ResourceOptions(parent=self, depends_on=[self.service, self.policy]),
+            completionMode="Indexed",
+            completions=run.workers,
+            parallelism=run.workers,
+            backoffLimit=RESTARTS * run.workers,
+            podFailurePolicy=FAILURE_POLICY,
         )
         declared: Mapping[str, object] = {"steps": run.steps, "seed": run.seed, "workers": run.workers}
         self.run = TrainingRun(
@@ -124,20 +125,7 @@ def _torchrun(run: TrainingSettings, placement: Placement, digest: str, uri: Out
         *("--max-restarts", str(RESTARTS)),
         *("-m", "workloads.training.train"),
         *("--output", uri),
+        *("--checkpoints", Output.concat(uri, "-checkpoints")),
         *("--steps", str(run.steps)),
         *("--seed", str(run.seed)),
     ]
-
-
-def _spec(workers: int, template: pods.Json) -> pods.Json:
-    return {
-        "completionMode": "Indexed",
-        "completions": workers,
-        "parallelism": workers,
-        "backoffLimit": RESTARTS * workers,
-        # A node that is taken away is not the run's failure.
-        "podFailurePolicy": {
-            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
-        },
-        "template": template,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.k8s import pods
+from components.k8s import jobs
 from components.k8s.training_job import JOB, RENDEZVOUS_PORT, digest_of
 from components.settings.items import TrainingSettings
 from tests.recorder import Registered
@@ -94,6 +94,13 @@ def test_the_run_writes_where_it_says() -> None:
     assert run["record"] == {"steps": 10, "seed": 3, "workers": 2}
 
 
+def test_a_run_keeps_its_checkpoints_beside_its_export_where_it_may_write() -> None:
+    recording = whole_region()
+    checkpoints = option(main_of(named(recording, ":Job", "train-coder"))["command"], "--checkpoints")
+    assert checkpoints == f"{recording.returned['run']['uri']}-checkpoints"
+    assert checkpoints.startswith("memory://here-warm/training/coder/")
+
+
 def test_another_setting_or_image_is_another_digest() -> None:
     changes = ({"workers": 4}, {"steps": 11}, {"seed": 4})
     digests = [digest_of(TrainingSettings(**{**RUN.model_dump(), **change}), "image") for change in changes]
@@ -125,12 +132,12 @@ def test_another_run_is_a_job_of_another_name_since_a_job_cannot_change() -> Non
 
 def test_whatever_changes_in_a_jobs_pods_is_a_job_of_another_name() -> None:
     def program() -> object:
-        return [pods.job_name("train-coder", {"template": {"grace": grace}}) for grace in (1, 2)]
+        return [jobs.job_name("train-coder", {"template": {"grace": grace}}) for grace in (1, 2)]
 
     names = recorded(program).returned
-    assert len(set(names)) == 2 and all(len(name) <= pods.LONGEST_JOB for name in names)
+    assert len(set(names)) == 2 and all(len(name) <= jobs.LONGEST_JOB for name in names)
 
 
 def test_a_run_may_have_the_longest_name_there_is() -> None:
     name = names_of_jobs(name=LONG)
-    assert name.startswith("train-a-name-of") and len(name) <= pods.LONGEST_JOB
+    assert name.startswith("train-a-name-of") and len(name) <= jobs.LONGEST_JOB
