@@ -34,6 +34,9 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm; one odd batch must not undo many
     precision: str = "fp32"  # or "bf16", matrix products under autocast; too small a model to gain by it
     compile: str = "auto"  # "on", "off", or "auto": on a GPU, where it pays; on a CPU it takes a minute first
+    parallel: str = (
+        "ddp"  # or "fsdp", every weight cut over the workers: for a model that fits no single device
+    )
     bucket_mb: int = 100  # of gradients sent at once; DDP's 25 is too small for most (pytorch/pytorch#118421)
     plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
@@ -88,6 +91,7 @@ class TrainConfig:
         require("weight_decay", 0 <= self.weight_decay < inf, "0 or more and finite")
         require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
         require("compile", self.compile in ("auto", "on", "off"), "auto, on or off")
+        require("parallel", self.parallel in ("ddp", "fsdp"), "ddp or fsdp")
         require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         require("pattern", bool(self.pattern), "a file name pattern")
         require("output", bool(self.output), "a path or a file:// URI")

@@ -40,7 +40,7 @@ from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer
-from workloads.training.parallel import spread
+from workloads.training.parallel import compile_model, spread, whole
 from workloads.training.preemption import PREEMPTED, Preemption
 from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
@@ -91,12 +91,13 @@ def train(
     device = workers.device()
     workers.join(device)
     torch.manual_seed(config.seed)
-    model = LanguageModel(config.model, plain=config.plain).to(device)
+    model = LanguageModel(config.model, plain=config.plain)
     if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
-        model.compile()
+        compile_model(model, config)
+    parallel = spread(model, config, workers, device)
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
     optimizer = build_optimizer(model, config)
-    run = Run(config, workers, device, corpus, sampler, model, optimizer, spread(model, config, workers))
+    run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel)
     checkpoints = Checkpoints(stores, config.keep, workers, lease) if stores else None
     if checkpoints and (facts := checkpoints.restore(Learner(model, optimizer), run.identity())):
         run.step, sampler.position = facts["step"], facts["position"]
@@ -108,6 +109,7 @@ def train(
     tokens_per_second = progress.tokens_per_second()
 
     bits_per_byte, heldout_bytes = evaluate(model, corpus, config, workers, device)
+    published = whole(model, workers)
     if workers.rank == 0:
         record = {
             "steps": config.steps,
@@ -127,7 +129,7 @@ def train(
         }
         if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
             record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
-        digest = export(folder, model, corpus.tokenizer, record)
+        digest = export(folder, published, corpus.tokenizer, record)
         print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
     return 0
