@@ -34,6 +34,7 @@ from workloads.serving.artifact import open_artifact
 from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine
 from workloads.serving.log import say
+from workloads.serving.memory import CacheTooLarge, cache_positions
 from workloads.serving.state import Loaded, State
 from workloads.serving.terms import Options
 
@@ -82,29 +83,30 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def load(state: State, folder: Path, threads: int) -> None:
+def load(state: State, folder: Path, threads: int, cache_mib: int) -> None:
     """Verify and load `folder`, generate one token, and only then let `state` be ready.
 
-    Raises ManifestError, or what loading an unsuitable model raises.
+    Raises ManifestError, CacheTooLarge, or what loading an unsuitable model raises.
     """
     artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
     import torch
 
     from workloads.serving.generate import Generator
     from workloads.serving.model import Decoder
+    from workloads.serving.scheduler import Scheduler
     from workloads.serving.storage import read_tensors
 
     torch.set_num_threads(threads)
-    generator = Generator(
-        Decoder(artifact.architecture, read_tensors(artifact.weights)), Tokenizer.from_str(artifact.tokenizer)
-    )
-    list(generator.generate([0], Options(max_tokens=1, temperature=0)))
+    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights))
+    tokenizer = Tokenizer.from_str(artifact.tokenizer)
+    positions = cache_positions(cache_mib, decoder.position_bytes)
+    list(Generator(decoder, tokenizer).generate([0], Options(max_tokens=1, temperature=0)))
     config = artifact.tokenizer_config
     template = config.get("chat_template")
     state.metrics.model(state.name, state.digest, artifact.scheme)
-    state.engine.start(generator)
+    state.engine.start(Scheduler(decoder, tokenizer, positions))
     state.loaded = Loaded(
-        tokenizer=Tokenizer.from_str(artifact.tokenizer),
+        tokenizer=tokenizer,
         template=ChatTemplate(template, config) if template else None,
         context_length=artifact.architecture.context_length,
         vocab_size=artifact.architecture.vocab_size,
@@ -145,7 +147,11 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--threads", type=_count, default=1, help="threads per pass; not more than free cores"
     )
     parser.add_argument(
-        "--queue", type=_count, default=8, help="requests that may wait beside the running one"
+        "--queue", type=_count, default=8, help="requests that may wait beside the running ones"
+    )
+    parser.add_argument("--slots", type=_count, default=8, help="requests answered at the same time")
+    parser.add_argument(
+        "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers together"
     )
     parser.add_argument(
         "--drain-seconds", type=float, default=25.0, help="longest wait for answers at SIGTERM"
@@ -161,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, OverflowError) as error:
         say(f"--port {args.port} on --host {args.host}: cannot listen ({error}); free it or choose another")
         return BAD_ADDRESS
-    state = State(args.model_name, args.digest, Engine(args.queue))
+    state = State(args.model_name, args.digest, Engine(args.queue, args.slots))
     config = uvicorn.Config(
         create_app(state),
         log_config=None,
@@ -175,10 +181,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def loading() -> None:
         try:
-            load(state, args.model_uri, args.threads)
+            load(state, args.model_uri, args.threads, args.cache_mib)
         except ManifestError as error:
             say(str(error))
             server.refuse(BAD_MODEL)
+        except CacheTooLarge as error:
+            say(str(error))
+            server.refuse(BAD_FLAG)
         except Exception as error:
             say(f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again")
             server.refuse(BAD_MODEL)
