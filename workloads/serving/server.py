@@ -29,6 +29,7 @@ import uvicorn
 from tokenizers import Tokenizer
 
 from workloads.manifest import ManifestError
+from workloads.remote import RemoteError, fetch, is_remote, open_address
 from workloads.serving.app import create_app
 from workloads.serving.artifact import open_artifact
 from workloads.serving.chat import ChatTemplate
@@ -83,11 +84,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def load(state: State, folder: Path, threads: int, cache_mib: int) -> None:
-    """Verify and load `folder`, generate one token, and only then let `state` be ready.
+def load(state: State, place: Path | str, threads: int, cache_mib: int) -> None:
+    """Fetch (from an object store), verify and load a folder, generate one token, and only then let `state` be ready.
 
-    Raises ManifestError, CacheTooLarge, or what loading an unsuitable model raises.
+    Raises ManifestError, RemoteError, CacheTooLarge, or what loading an unsuitable model raises.
     """
+    folder = place if isinstance(place, Path) else fetch(place, state.digest)
     artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
     import torch
 
@@ -135,7 +137,7 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m workloads.serving.server", description="Serve one model."
     )
     parser.add_argument(
-        "--model-uri", required=True, type=_folder, help="file:///folder of a published model"
+        "--model-uri", required=True, type=_folder, help="a path, file://, s3:// or gs:// folder"
     )
     parser.add_argument("--model-name", required=True, help="the name clients ask for")
     parser.add_argument("--digest", required=True, type=_digest, help="sha256:<hex> that publish printed")
@@ -182,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def loading() -> None:
         try:
             load(state, args.model_uri, args.threads, args.cache_mib)
-        except ManifestError as error:
+        except (ManifestError, RemoteError) as error:
             say(str(error))
             server.refuse(BAD_MODEL)
         except CacheTooLarge as error:
@@ -201,11 +203,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return server.exit_code
 
 
-def _folder(value: str) -> Path:
+def _folder(value: str) -> Path | str:
+    if is_remote(value):
+        try:
+            open_address(value)
+        except (ValueError, ImportError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
     parts = urlsplit(value)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         raise argparse.ArgumentTypeError(
-            f"{value!r}: only file:///folder is served; mount or copy the folder first"
+            f"{value!r}: a published model is a path, file://, s3:// or gs:// folder"
         )
     return Path(unquote(parts.path)) if parts.scheme else Path(value)
 

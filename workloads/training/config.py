@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from workloads.remote import is_remote, open_address
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
 from workloads.training.presets import PRESETS
@@ -17,9 +18,9 @@ from workloads.training.presets import PRESETS
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    output: str = "out/model"  # where the model folder is published: a path or a file:// URI
+    output: str = "out/model"  # where the model folder is published: a path, file://, s3:// or gs:// address
     data: str = (
-        ""  # a prepared folder or one of text, a path or file:// URI; empty is Python's standard library
+        ""  # a prepared folder, or one of text that is no object store's; empty is Python's standard library
     )
     data_digest: str = ""  # of a prepared folder, as `prepare` printed it; empty takes what is there
     pattern: str = "*.py"  # which file names under a folder of text count
@@ -94,7 +95,7 @@ class TrainConfig:
         require("parallel", self.parallel in ("ddp", "fsdp"), "ddp or fsdp")
         require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         require("pattern", bool(self.pattern), "a file name pattern")
-        require("output", bool(self.output), "a path or a file:// URI")
+        require("output", bool(self.output), "a path, file://, s3:// or gs:// address")
         parts = world * max(1, self.accumulate)
         if self.batch < 1 or self.batch % parts:
             below = self.batch // parts * parts
@@ -106,7 +107,7 @@ class TrainConfig:
             )
         for name in ("output", "data"):
             try:
-                local_path(name, getattr(self, name))
+                place(name, getattr(self, name))
             except ConfigError as error:
                 found += error.problems
         return found + self.model.problems()
@@ -119,10 +120,26 @@ def local_path(name: str, value: str) -> Path:
         return Path(unquote(parts.path))
     if "://" in value or value.startswith("file:"):
         raise ConfigError(
-            f"{name}={value!r}: must be a path or file:///absolute/path, no other storage is reached; "
-            "mount the store and give the mounted folder"
+            f"{name}={value!r}: must be a path, file:///absolute/path, s3://bucket/folder or gs://bucket/folder; "
+            "mount any other store and give the mounted folder"
         )
     return Path(value)
+
+
+def place(name: str, value: str) -> Path | str:
+    """The local folder or the object store's address that a setting names; raises ConfigError for any other."""
+    if not is_remote(value):
+        return local_path(name, value)
+    try:
+        open_address(value)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"{name}: {error}") from error
+    return value.rstrip("/")
+
+
+def shown(output: Path | str) -> str:
+    """The address of a place, as the last line of a command tells it."""
+    return output.absolute().as_uri() if isinstance(output, Path) else output
 
 
 def parse(arguments: Sequence[str], world: int) -> TrainConfig:

@@ -60,7 +60,7 @@ class Progress:
             **({"checkpoint_stall_seconds": round(stall, 4)} if self.config.checkpoints else {}),
         }
         if self.workers.rank == 0:
-            print(json.dumps(line), file=sys.stderr, flush=True)
+            sys.stderr.write(json.dumps(line) + "\n")  # at once: checkpoints tell lines at the same time
         self._losses.zero_()
         self._in_line = 0
         self.line_began = now

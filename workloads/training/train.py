@@ -9,9 +9,9 @@ The same, and nothing listens on an address that other machines reach (--standal
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 GLOO_SOCKET_IFNAME=lo
     python -m torch.distributed.run --rdzv-backend c10d --rdzv-conf store_type=file --local-addr 127.0.0.1 \\
         --nproc-per-node 2 -m workloads.training.train --output out/model
-Two machines, one worker per GPU on each (the same command on both; the output must be on shared storage):
+Two machines, one worker per GPU on each (the same command on both; the output must be one that both reach):
     python -m torch.distributed.run --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d --rdzv-id pretrain \\
-        --rdzv-endpoint first-machine:29400 -m workloads.training.train --output file:///mnt/shared/model
+        --rdzv-endpoint first-machine:29400 -m workloads.training.train --output s3://bucket/model
 
 Works on the CPU and on one or many GPUs by the same code. --help lists every setting; config.py says why each
 is there. Progress goes to stderr and the final record to stdout, one JSON object a line, from rank 0 only.
@@ -30,9 +30,11 @@ from pathlib import Path
 
 import torch
 
+from workloads.remote import RemoteError
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.checkpoint import Checkpoints, Learner
-from workloads.training.config import TrainConfig, parse
+from workloads.training.checkpoint_files import hush
+from workloads.training.config import TrainConfig, parse, shown
 from workloads.training.data import Corpus, load_corpus
 from workloads.training.evaluation import evaluate
 from workloads.training.export import destination, export
@@ -51,21 +53,22 @@ from workloads.training.workers import Workers, die_with_launcher, end_process, 
 
 def main(arguments: Sequence[str]) -> int:
     die_with_launcher()
+    hush()
     preemption = Preemption()
     workers = Workers.from_environment()
     lease = None
     try:
         config = parse(arguments, workers.world)
-        folder = destination(config.output)  # refused now rather than after the training
+        output = destination(config.output)  # refused now rather than after the training
         corpus = load_corpus(config)
         stores = open_stores(config.checkpoints, config.fallback, patience=config.store_patience)
         if stores and workers.rank == 0:
             lease = Lease(stores[0], config.run_id or run_name(), config.lease_seconds)
-        return train(config, corpus, folder, workers, preemption, stores, lease)
+        return train(config, corpus, output, workers, preemption, stores, lease)
     except ConfigError as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
-    except (Unreachable, LeaseLost) as error:
+    except (Unreachable, RemoteError, LeaseLost) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
@@ -77,15 +80,15 @@ def main(arguments: Sequence[str]) -> int:
 def train(
     config: TrainConfig,
     corpus: Corpus,
-    folder: Path,
+    output: Path | str,
     workers: Workers,
     preemption: Preemption,
     stores: list[Store],
     lease: Lease | None,
 ) -> int:
-    """From the first weights, or the last checkpoint, to rank 0's export at `folder`; the exit code.
+    """From the first weights, or the last checkpoint, to rank 0's export at `output`; the exit code.
 
-    Raises ConfigError, FloatingPointError, Unreachable, LeaseLost.
+    Raises ConfigError, FloatingPointError, Unreachable, RemoteError, LeaseLost.
     """
     started = time.perf_counter()
     device = workers.device()
@@ -129,8 +132,8 @@ def train(
         }
         if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
             record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
-        digest = export(folder, published, corpus.tokenizer, record)
-        print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
+        digest = export(output, published, corpus.tokenizer, record)
+        print(json.dumps({"output": shown(output), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
     return 0
 
