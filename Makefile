@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock fresh-check sabotage bench-local clean
+.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -27,13 +27,18 @@ test: ## lint and all tests, about 15 minutes; ARGS="tests/unit -k name" for som
 	@$(PYTHON) -m tools.setup
 	@$(toolkit) -m tools.run_tests $(ARGS)
 
-lint: ## style, types, schema and locks
+lint: ## style, types, schema, locks and recipes of images
 	@$(PYTHON) -m tools.setup toolkit workloads
 	@$(toolkit) -m tools.lint
 
 lock: ## resolve the *.in files anew; UPGRADE=1 takes newer versions
 	@$(PYTHON) -m tools.setup toolkit
 	@$(toolkit) -m tools.lock $(if $(UPGRADE),--upgrade)
+
+images: ## build the workloads' images; BASE_IMAGE=name or BASE=debootstrap, VARIANT=cuda, PREFIX=registry/path/
+	@$(PYTHON) -m tools.images $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)") $(if $(VARIANT),--variant "$(VARIANT)") \
+		$(if $(filter debootstrap,$(BASE)),--debootstrap) $(if $(PREFIX),--prefix "$(PREFIX)") \
+		$(if $(BUILDER),--builder "$(BUILDER)") $(if $(SOURCE),--source "$(SOURCE)")
 
 fresh-check: ## the README's commands as a new user of a fresh clone; ARGS="--only nogo --quick"
 	@$(PYTHON) -m tools.fresh_check $(ARGS)

@@ -1,75 +1,51 @@
-"""Copy a folder from one tier to another:
+"""Copy a published folder from one tier to another:
 
     python -m workloads.transfer --source URI --output URI
 
-Both are fsspec URIs. A copy on a file system is written beside its destination and renamed; in an object store
-`manifest.json`, without which nobody loads the folder, is written last. Whoever loads the copy checks its digest.
-Exit codes: 0 copied, 2 the source is not there.
+Each is a path, file://, s3:// or gs:// address. The copy is seen whole or not at all (see remote.py); what comes from
+an object store is checked against its manifest on the way. Whoever loads the copy checks its digest.
+Exit codes: 0 copied, 1 an object store cannot be reached, 2 the source is not there, 3 it is not what its manifest
+says.
 """
 
 import argparse
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-import fsspec
+from workloads.manifest import ManifestError
+from workloads.remote import RemoteError, download, is_remote, publishing, read_manifest
 
-COPIED, MISSING = 0, 2
-MANIFEST = "manifest.json"
+COPIED, UNREACHABLE, MISSING, BAD_MANIFEST = 0, 1, 2, 3
 
 
 def transfer(source: str, output: str) -> None:
     """Copies `source` to `output`, which is replaced.
 
-    Raises:
-        FileNotFoundError: the source does not exist; the output is then untouched.
+    Raises FileNotFoundError, ManifestError, RemoteError; the output is then untouched unless writing it failed.
     """
-    if not output.startswith("file://"):
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "folder"
-            _fetch(source, folder)
-            _store(folder, output)
-        return
-    destination = _folder(output)
-    partial = destination.with_name(f".{destination.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _fetch(source, partial)
-        shutil.rmtree(destination, ignore_errors=True)
-        partial.rename(destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _fetch(source: str, folder: Path) -> None:
-    # fsspec takes a file:// URI's percent signs literally.
-    filesystem, path = fsspec.url_to_fs(str(_folder(source)) if source.startswith("file://") else source)
-    if not filesystem.isdir(path):
+    if not is_remote(source) and not _folder(source).is_dir():
         raise FileNotFoundError(source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    filesystem.get(path.rstrip("/") + "/", f"{folder}/", recursive=True)
-
-
-def _store(folder: Path, output: str) -> None:
-    filesystem, path = fsspec.url_to_fs(output)
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    for file in sorted(files, key=lambda file: file.name == MANIFEST):
-        filesystem.put_file(str(file), f"{path.rstrip('/')}/{file.relative_to(folder).as_posix()}")
+    manifest = read_manifest(source) if is_remote(source) else b""
+    with publishing(output if is_remote(output) else _folder(output)) as folder:
+        if is_remote(source):
+            download(source, folder, manifest)
+        else:
+            shutil.copytree(_folder(source), folder, dirs_exist_ok=True)
 
 
 def _folder(uri: str) -> Path:
-    return Path(unquote(uri.removeprefix("file://")))
+    return Path(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m workloads.transfer", description="Copy a folder.")
-    parser.add_argument("--source", required=True, help="fsspec URI of the folder to copy")
+    parser.add_argument("--source", required=True, help="address of the folder to copy")
     parser.add_argument(
-        "--output", required=True, help="fsspec URI of the folder to make; replaced if it exists"
+        "--output", required=True, help="address of the folder to make; replaced if it exists"
     )
     options = parser.parse_args(argv)
     try:
@@ -80,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return MISSING
+    except (ManifestError, RemoteError) as error:
+        print(f"transfer: {error}", file=sys.stderr)
+        return BAD_MANIFEST if isinstance(error, ManifestError) else UNREACHABLE
     return COPIED
 
 

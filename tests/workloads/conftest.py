@@ -1,6 +1,28 @@
 import os
 import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.workloads.object_stores import ObjectStore, new_bucket, start
 
 # torch's compiler makes its cache folder as soon as torchao or transformers is imported, by default in /tmp.
 _compiled = tempfile.TemporaryDirectory()  # goes with this process
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
+
+
+@pytest.fixture(scope="session", params=["s3", "gs"])
+def object_store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+    """An object store that runs for all tests of one kind: moto's S3, then the emulator of Google's."""
+    store = start(request.param)
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path) -> str:
+    """The address of an empty bucket; the environment leads there, and copies land beside the test's own files."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SKERRY_CACHE", str(tmp_path / "cache"))
+    return new_bucket(object_store.scheme)

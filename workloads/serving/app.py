@@ -25,7 +25,7 @@ from workloads.serving.protocol import (
     usage,
 )
 from workloads.serving.state import State
-from workloads.serving.terms import Options, Piece, PromptTooLong, check_length
+from workloads.serving.terms import Options, Piece, PromptTooLong
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # far above any prompt that fits a context, far below what could hurt
 DISCONNECT_POLL_SECONDS = 0.1
@@ -136,19 +136,23 @@ async def _accept(ask: Ask, state: State, chat: bool) -> Job:
     prompt = await asyncio.to_thread(state.prompt_tokens, ask, loaded)
     room = loaded.context_length - len(prompt)
     default = min(CHAT_DEFAULT_TOKENS if chat else COMPLETION_DEFAULT_TOKENS, max(room, 1))
-    options = Options(ask.max_tokens or default, ask.temperature, ask.top_p, ask.stop, ask.seed)
-    try:
-        check_length(len(prompt), options.max_tokens, loaded.context_length)
-    except PromptTooLong as error:
-        raise ApiError(
-            400, str(error), "messages" if chat else "prompt", "context_length_exceeded"
-        ) from error
+    options = Options(
+        ask.max_tokens or default,
+        temperature=ask.temperature,
+        top_p=ask.top_p,
+        stop=ask.stop,
+        seed=ask.seed,
+    )
     if not prompt:
         raise ApiError(400, "the prompt has no tokens; give some text", "prompt", "invalid_value")
     state.require(ask.model)  # again: draining may have begun while the prompt was cut into tokens
     job = Job(prompt, options)
     try:
         state.engine.submit(job)
+    except PromptTooLong as error:
+        raise ApiError(
+            400, str(error), "messages" if chat else "prompt", "context_length_exceeded"
+        ) from error
     except QueueFull:
         message = "as many requests wait here as may; try again in a second, or another replica"
         raise ApiError(429, message, code="queue_full", headers={"retry-after": "1"}) from None

@@ -1,30 +1,36 @@
-"""One worker thread that generates, behind a small queue, fed from the event loop.
+"""One worker thread that answers, behind a small queue, fed from the event loop.
 
-The model answers one request at a time; others wait, and beyond the queue's length are turned away. A job
-that is cancelled while waiting leaves the queue at once, a running one stops at its next token.
-Does not import torch: the loader it is given does, on the worker thread, while health answers already work.
+Up to `slots` jobs run in one batch; others wait, and beyond the queue's length are turned away. A job waits
+too while the cache has no room for it: it is let in only with all that it can ever need. A job that is
+cancelled while waiting leaves the queue at once, a running one leaves the batch before the next step.
+Does not import torch: the loader does, on its own thread, while health answers already work.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
 
 from workloads.serving import log
-from workloads.serving.terms import Options, Piece
+from workloads.serving.terms import Counts, Options, Piece
 
 
 class QueueFull(Exception):
     """No place in the queue; try again when another answer is done."""
 
 
-class Generates(Protocol):
-    """What the worker needs of a model."""
+class Batches(Protocol):
+    """What the worker needs of a model; scheduler.py tells what each means."""
 
-    def generate(
-        self, prompt: Sequence[int], options: Options, cancelled: Callable[[], bool]
-    ) -> Iterator[Piece]: ...
+    counts: Counts
+
+    @property
+    def cache_usage(self) -> float: ...
+    def check(self, prompt: list[int], options: Options) -> None: ...
+    def admit(self, prompt: list[int], options: Options) -> Hashable | None: ...
+    def drop(self, sequence: Any) -> None: ...
+    def step(self) -> Sequence[tuple[Hashable, Piece | Exception]]: ...
 
 
 class Job:
@@ -34,6 +40,7 @@ class Job:
         self.prompt = prompt
         self.options = options
         self.finished = False  # the last piece was read, and it was not an early end
+        self.given = 0  # tokens handed over
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
@@ -56,30 +63,40 @@ class Job:
 
     def give(self, piece: Piece | Exception) -> None:
         """Hand over the next piece, from any thread."""
+        if isinstance(piece, Piece):
+            self.given = piece.tokens
         try:
             self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
         except RuntimeError:  # the loop has closed: nobody is left to read
             self.cancel()
 
+    def end(self) -> None:
+        """Tell the reader that this job was ended early."""
+        self.give(Piece("", self.given, "cancelled"))
+
 
 class Engine:
-    """The queue and its worker. `waiting_limit` jobs may wait beside the one that runs."""
+    """The queue and its worker: `slots` jobs run, `waiting_limit` may wait beside them."""
 
-    def __init__(self, waiting_limit: int) -> None:
-        self._limit = waiting_limit
+    def __init__(self, waiting_limit: int, slots: int = 1) -> None:
+        self._limit = waiting_limit + slots
+        self._slots = slots
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        self._running: dict[Hashable, Job] = {}
+        self._model: Batches | None = None
         self._changed = threading.Condition()
 
-    def start(self, model: Generates) -> None:
-        """Begin to answer with `model`."""
+    def start(self, model: Batches) -> None:
+        """Begin to answer with `model`, which belongs to the worker thread from now on."""
+        self._model = model
         threading.Thread(target=self._work, args=(model,), name="generate", daemon=True).start()
 
     def submit(self, job: Job) -> None:
-        """Queue `job`. Raises QueueFull."""
+        """Queue `job`. Raises QueueFull, or what the model raises for a job that it can never answer."""
+        if self._model is not None:
+            self._model.check(job.prompt, job.options)
         with self._changed:
-            busy = 1 if self._running else 0
-            if len(self._waiting) + busy > self._limit:
+            if len(self._waiting) + len(self._running) >= self._limit:
                 raise QueueFull
             self._waiting.append(job)
             self._changed.notify()
@@ -90,34 +107,72 @@ class Engine:
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.give(Piece("", 0, "cancelled"))  # no worker will
+                job.end()  # no worker will
+
+    def cancel_all(self) -> None:
+        """End everything early, for a shutdown that ran out of time."""
+        with self._changed:
+            jobs = [*self._waiting, *self._running.values()]
+        for job in jobs:
+            self.cancel(job)
 
     def waiting(self) -> int:
         return len(self._waiting)
 
     def running(self) -> int:
-        return 1 if self._running else 0
+        return len(self._running)
 
-    def cancel_all(self) -> None:
-        """End everything early, for a shutdown that ran out of time."""
-        with self._changed:
-            if self._running:
-                self._running.cancel()
-            waiting = list(self._waiting)
-        for job in waiting:
-            self.cancel(job)
+    def cache_usage(self) -> float:
+        """Share of the key/value cache that running jobs hold, 0 to 1."""
+        return self._model.cache_usage if self._model else 0.0
 
-    def _work(self, model: Generates) -> None:
+    def counts(self) -> Counts:
+        """What was done so far; all zero before a model runs."""
+        return self._model.counts if self._model else Counts()
+
+    def _work(self, model: Batches) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                job = self._running = self._waiting.popleft()
+                self._changed.wait_for(lambda: self._waiting or self._running)
+                self._let_go(model)
+                self._let_in(model)
+            if not self._running:
+                continue
             try:
-                for piece in model.generate(job.prompt, job.options, job.cancelled):
-                    job.give(piece)
+                made = model.step()
+            except Exception as error:  # nobody's own: all of this batch must be told
+                made = [(sequence, error) for sequence in self._running]
+            for sequence, piece in made:
+                self._hand_over(model, sequence, piece)
+
+    def _let_go(self, model: Batches) -> None:
+        for sequence, job in list(self._running.items()):
+            if job.cancelled():
+                model.drop(sequence)
+                del self._running[sequence]
+                job.end()
+
+    def _let_in(self, model: Batches) -> None:
+        """First come, first served: a job that waits for cache is not overtaken by smaller ones."""
+        while self._waiting and len(self._running) < self._slots:
+            job = self._waiting[0]
+            try:
+                sequence = model.admit(job.prompt, job.options)
             except Exception as error:
-                log.failure("generating an answer", error)
+                log.failure("letting an answer in", error)
                 job.give(error)
-            finally:
-                with self._changed:
-                    self._running = None
+            else:
+                if sequence is None:
+                    return
+                self._running[sequence] = job
+            self._waiting.popleft()
+
+    def _hand_over(self, model: Batches, sequence: Hashable, piece: Piece | Exception) -> None:
+        job = self._running[sequence]
+        if isinstance(piece, Exception):
+            log.failure("generating an answer", piece)
+            model.drop(sequence)
+        if isinstance(piece, Exception) or piece.finish_reason:
+            with self._changed:
+                del self._running[sequence]
+        job.give(piece)

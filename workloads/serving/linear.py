@@ -34,8 +34,8 @@ class PlainLinear:
         return self.weight[index]
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """fp32 logits (rows,) for one fp32 position (columns,)."""
-        return self.weight @ x
+        """fp32 logits (n, rows) for fp32 positions (n, columns)."""
+        return functional.linear(x, self.weight)
 
 
 class Int8Linear:
@@ -68,14 +68,14 @@ class Int8Linear:
         return self.weight[index].to(torch.float32) * self.scale[index, None]
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """fp32 logits (rows,) for one fp32 position (columns,).
+        """fp32 logits (n, rows) for fp32 positions (n, columns).
 
         bf16 rounds large logits so coarsely that the best few tie; those are computed again in fp32.
         """
-        logits = self(x.to(torch.bfloat16)[None])[0].to(torch.float32)
-        best = logits.topk(min(CANDIDATES, logits.shape[0])).indices
-        logits[best] = self.rows(best) @ x
-        return logits
+        logits = self(x.to(torch.bfloat16)).to(torch.float32)
+        best = logits.topk(min(CANDIDATES, logits.shape[1])).indices  # (n, few)
+        exact = self.rows(best.flatten()).view(*best.shape, -1) @ x[:, :, None]
+        return logits.scatter_(1, best, exact[:, :, 0])
 
 
 Linear = PlainLinear | Int8Linear

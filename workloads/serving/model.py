@@ -1,12 +1,17 @@
-"""A Llama-layout decoder for answering one request at a time, in plain torch.
+"""A Llama-layout decoder that takes many sequences through one pass, in plain torch.
 
 RMSNorm, rotary positions (the two halves of a head rotated against each other), grouped queries, SwiGLU, tied
-or separate output. No batching, no training, no compilation. The residual stream and the norms are fp32;
-matrices take what their scheme needs (fp32, or bf16 around int8 weights), and the cache has that dtype too.
+or separate output. No training. The residual stream and the norms are fp32; matrices take what their scheme
+needs (fp32, or bf16 around int8 weights), and the cache has that dtype too.
 
-Shapes: T tokens of this call, S positions so far, H heads, K key/value heads, D head size, C hidden size.
+The tokens of a pass are one flat row: first one token of each sequence that decodes, then pieces of prompts.
+Only attention looks at sequences; everything else, where nearly all of the work is, treats all tokens alike.
+
+Shapes: T tokens of this pass, N sequences that decode, S positions of the longest, H heads, K key/value
+heads, D head size, C hidden size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +22,43 @@ from workloads.serving.linear import Int8Linear, Linear, PlainLinear
 
 
 class Cache:
-    """Keys and values of one request, (layers, K, capacity, D) each, and how many positions are filled."""
+    """Keys and values of all sequences, a (positions, K, D) each per layer; which are whose, others decide."""
 
-    def __init__(self, architecture: Architecture, capacity: int, dtype: torch.dtype) -> None:
-        shape = (architecture.layers, architecture.kv_heads, capacity, architecture.head_dim)
-        # empty, not zeros: pages of positions never reached are never touched
-        self.keys, self.values = torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype)
-        self.filled = 0
+    def __init__(self, architecture: Architecture, positions: int, dtype: torch.dtype) -> None:
+        shape = (architecture.layers, positions, architecture.kv_heads, architecture.head_dim)
+        # zeros: a masked position counts nothing times its value, and nothing times what lay in memory may be
+        # NaN; the system hands zeros out page by page, so what is never reached takes no memory
+        self.keys, self.values = torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens `first` to `last` of a pass: a piece of one prompt, seeing the cache at `places` (S,)."""
+
+    first: int
+    last: int
+    places: torch.Tensor
+    mask: torch.Tensor
+    """(T of the piece, S): each position sees itself and all before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What goes through the model at once. `places` say where in the cache a position lies."""
+
+    tokens: torch.Tensor
+    """(T,)"""
+    positions: torch.Tensor
+    """(T,): of each token in its own sequence."""
+    places: torch.Tensor
+    """(T,): where its key and value go."""
+    decoding: torch.Tensor | None
+    """(N, S): where the positions of each decoding sequence lie; beyond its end anything."""
+    mask: torch.Tensor | None
+    """(N, 1, 1, S): which of `decoding` are before its end; None: all."""
+    chunks: Sequence[Chunk]
+    wanted: torch.Tensor
+    """Tokens whose scores are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,42 +90,43 @@ class Decoder:
         steps = torch.arange(0, architecture.head_dim, 2, dtype=torch.float32) / architecture.head_dim
         self._frequencies = 1.0 / architecture.rope_theta**steps / architecture.rope_factor
 
-    def new_cache(self, capacity: int) -> Cache:
-        """Room for `capacity` positions, prompt and answer together."""
-        return Cache(self.architecture, capacity, self.dtype)
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of cache that one position takes over all layers."""
+        a = self.architecture
+        return 2 * a.layers * a.kv_heads * a.head_dim * self.dtype.itemsize
+
+    def new_cache(self, positions: int) -> Cache:
+        """Room for `positions` positions of all sequences together."""
+        return Cache(self.architecture, positions, self.dtype)
 
     @torch.inference_mode()
-    def forward(self, tokens: torch.Tensor, cache: Cache) -> torch.Tensor:
-        """Take `tokens` (T,) in after what `cache` holds; fp32 logits (vocabulary,) for the position after.
-
-        Raises ValueError when the cache has no room for T more positions.
-        """
-        return self._output.scores(self._hidden(tokens, cache)[-1])
+    def forward(self, step: Pass, cache: Cache) -> torch.Tensor:
+        """Write the keys and values of `step` into `cache`; fp32 scores (wanted, vocabulary)."""
+        hidden = self._hidden(step, cache)[step.wanted]
+        if not hidden.shape[0]:  # a prompt in its middle; not every kernel takes no rows at all
+            return hidden.new_empty(0, self.architecture.vocab_size)
+        return self._output.scores(hidden)
 
     @torch.inference_mode()
     def all_logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """fp32 logits (T, vocabulary) of every position of `tokens` (T,), in one pass; for measuring."""
-        hidden = self._hidden(tokens, self.new_cache(tokens.shape[0]))
-        return torch.stack([self._output.scores(position) for position in hidden])
+        count = tokens.shape[0]
+        places = torch.arange(count)
+        whole = Chunk(0, count, places, causal(0, count))
+        step = Pass(tokens, places, places, decoding=None, mask=None, chunks=[whole], wanted=places)
+        return self.forward(step, self.new_cache(count))
 
-    def _hidden(self, tokens: torch.Tensor, cache: Cache) -> torch.Tensor:
-        start, end = cache.filled, cache.filled + tokens.shape[0]
-        if end > cache.keys.shape[2]:
-            raise ValueError(f"cache holds {cache.keys.shape[2]} positions, {end} are needed; make it larger")
-        angles = torch.arange(start, end, dtype=torch.float32)[:, None] * self._frequencies
+    def _hidden(self, step: Pass, cache: Cache) -> torch.Tensor:
+        angles = step.positions.to(torch.float32)[:, None] * self._frequencies
         rotation = angles.cos()[:, None], angles.sin()[:, None]  # (T, 1, D/2), broadcast over heads
-        # a later position sees all earlier ones; a single token sees everything and needs no mask
-        mask = torch.ones(end - start, end, dtype=torch.bool).tril(start) if end - start > 1 else None
-        x = self._embedding.rows(tokens)  # (T, C)
+        x = self._embedding.rows(step.tokens)  # (T, C)
         for index, layer in enumerate(self._layers):
-            x = x + self._attend(
-                layer, index, self._normed(x, layer.attention_norm), rotation, mask, cache, end
-            )
+            keys, values = cache.keys[index], cache.values[index]
+            x = x + self._attend(layer, self._normed(x, layer.attention_norm), rotation, step, keys, values)
             inner = self._normed(x, layer.mlp_norm)
             x = x + layer.down(functional.silu(layer.gate(inner)) * layer.up(inner))
-        cache.filled = end
-        eps = self.architecture.rms_norm_eps
-        return functional.rms_norm(x, self._norm.shape, self._norm, eps)
+        return functional.rms_norm(x, self._norm.shape, self._norm, self.architecture.rms_norm_eps)
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return functional.rms_norm(x, weight.shape, weight, self.architecture.rms_norm_eps).to(self.dtype)
@@ -98,28 +134,41 @@ class Decoder:
     def _attend(
         self,
         layer: _Layer,
-        index: int,
         x: torch.Tensor,
         rotation: tuple[torch.Tensor, torch.Tensor],
-        mask: torch.Tensor | None,
-        cache: Cache,
-        end: int,
+        step: Pass,
+        keys: torch.Tensor,
+        values: torch.Tensor,
     ) -> torch.Tensor:
         a, count = self.architecture, x.shape[0]
-        keys, values = cache.keys[index], cache.values[index]  # (K, capacity, D)
         q = _rotate(layer.q(x).view(count, a.heads, a.head_dim), rotation).to(self.dtype)
-        keys[:, end - count : end] = _rotate(
-            layer.k(x).view(count, a.kv_heads, a.head_dim), rotation
-        ).transpose(0, 1)
-        values[:, end - count : end] = layer.v(x).view(count, a.kv_heads, a.head_dim).transpose(0, 1)
-        mixed = functional.scaled_dot_product_attention(
-            q.transpose(0, 1)[None],
-            keys[None, :, :end],
-            values[None, :, :end],
-            attn_mask=mask,
-            enable_gqa=True,
-        )  # (1, H, T, D)
-        return layer.o(mixed[0].transpose(0, 1).reshape(count, a.heads * a.head_dim))
+        k = _rotate(layer.k(x).view(count, a.kv_heads, a.head_dim), rotation).to(self.dtype)
+        keys.index_copy_(0, step.places, k)
+        values.index_copy_(0, step.places, layer.v(x).view(count, a.kv_heads, a.head_dim))
+        parts = []
+        if step.decoding is not None:  # each token is a sequence of its own
+            decoding, single = step.decoding, q[: step.decoding.shape[0], :, None]
+            parts.append(_mix(single, keys[decoding], values[decoding], step.mask))
+        for chunk in step.chunks:
+            piece, places = q[chunk.first : chunk.last].transpose(0, 1)[None], chunk.places
+            mixed = _mix(piece, keys[places][None], values[places][None], chunk.mask)
+            parts.append(mixed[0].transpose(0, 1))
+        mixed = torch.cat([part.reshape(-1, a.heads * a.head_dim) for part in parts])
+        return layer.o(mixed)
+
+
+def causal(start: int, end: int) -> torch.Tensor:
+    """(end - start, end): positions `start` to `end` see themselves and all before them."""
+    return torch.ones(end - start, end, dtype=torch.bool).tril(start)
+
+
+def _mix(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Attention of q (N, H, T, D) over keys and values (N, S, K, D)."""
+    return functional.scaled_dot_product_attention(
+        q, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, enable_gqa=True
+    )
 
 
 def _rotate(x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

@@ -6,19 +6,19 @@
         --scheme int8-weight-only --output /artifacts/smollm2-int8
 
 The artifact folder appears whole or not at all, and the same source and scheme give the same digest. The last
-act is one JSON line on stdout. Exit codes: 0 published, 2 refused (a flag or the model), 3 the source folder
-is not what its manifest says.
+act is one JSON line on stdout. Source and output may also be s3:// or gs:// addresses. Exit codes: 0 published, 1 an
+object store cannot be reached, 2 refused (a flag or the model), 3 the source folder is not what its manifest says.
 """
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.manifest import ManifestError, publish_atomically, write_manifest
+from workloads.manifest import ManifestError, write_manifest
+from workloads.remote import RemoteError, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.quantize import (
     UnknownScheme,
@@ -26,12 +26,12 @@ from workloads.serving.quantize import (
     quantize,
     tensor_bytes,
 )
-from workloads.serving.source import Source, SourceError, local_path, read_source
+from workloads.serving.source import Source, SourceError, local_path, place, read_source
 from workloads.serving.storage import write_tensors
 
 FORMAT = 1  # of the artifact folder; a server refuses a number it does not know
 
-REFUSED, BAD_MANIFEST = 2, 3
+UNREACHABLE, REFUSED, BAD_MANIFEST = 1, 2, 3
 
 
 def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
@@ -40,8 +40,9 @@ def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
     Raises UnknownScheme, SourceError, UnsupportedModel or ManifestError; the output is then untouched.
     """
     config = find_scheme(scheme)
-    output = Path(os.path.abspath(local_path(output_uri, "--output")))
-    _check_output(source_uri, output)
+    output = place(output_uri, "--output")
+    if isinstance(output, Path):
+        _check_output(source_uri, output)
     source = read_source(source_uri)
     stored = quantize(source.tensors, config)
     facts = {
@@ -52,12 +53,12 @@ def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
         "bytes_after": tensor_bytes(stored),
         "parameters": sum(tensor.numel() for tensor in source.tensors.values()),
     }
-    with publish_atomically(output) as folder:
+    with publishing(output) as folder:
         write_tensors(folder / "model.safetensors", stored)
         _write_texts(folder, source, scheme)
         digest = write_manifest(folder, **facts)
     facts.pop("source")
-    return {"digest": digest, **facts, "uri": output.as_uri()}
+    return {"digest": digest, **facts, "uri": output.as_uri() if isinstance(output, Path) else output}
 
 
 def _write_texts(folder: Path, source: Source, scheme: str) -> None:
@@ -76,7 +77,7 @@ def _check_output(source_uri: str, output: Path) -> None:
         raise SourceError(
             f"--output {str(output)!r}: a file stands where the folder should go; choose another name"
         )
-    if source_uri.startswith("package://"):
+    if source_uri.startswith("package://") or is_remote(source_uri):
         return
     source = local_path(source_uri, "--source").resolve()
     if source.is_relative_to(output.resolve()) or output.resolve().is_relative_to(source):
@@ -91,9 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m workloads.serving.publish", description="Publish a model."
     )
-    parser.add_argument("--source", required=True, help="file:///folder, a path, or package://NAME/FILE.gguf")
+    parser.add_argument(
+        "--source", required=True, help="a path, file://, s3:// or gs:// folder, or package://NAME/FILE.gguf"
+    )
     parser.add_argument("--scheme", required=True, help="how weights are stored: none or int8-weight-only")
-    parser.add_argument("--output", required=True, help="file:///folder or a path; replaced if it exists")
+    parser.add_argument(
+        "--output", required=True, help="a path, file://, s3:// or gs:// folder; replaced if it exists"
+    )
     args = parser.parse_args(argv)
     try:
         line = json.dumps(publish(args.source, args.scheme, args.output))
@@ -103,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ManifestError as error:
         print(f"publish: {error}", file=sys.stderr)
         return BAD_MANIFEST
+    except RemoteError as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return UNREACHABLE
     print(line, flush=True)
     return 0
 

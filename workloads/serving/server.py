@@ -29,11 +29,13 @@ import uvicorn
 from tokenizers import Tokenizer
 
 from workloads.manifest import ManifestError
+from workloads.remote import RemoteError, fetch, is_remote, open_address
 from workloads.serving.app import create_app
 from workloads.serving.artifact import open_artifact
 from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine
 from workloads.serving.log import say
+from workloads.serving.memory import CacheTooLarge, cache_positions
 from workloads.serving.state import Loaded, State
 from workloads.serving.terms import Options
 
@@ -82,29 +84,31 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def load(state: State, folder: Path, threads: int) -> None:
-    """Verify and load `folder`, generate one token, and only then let `state` be ready.
+def load(state: State, place: Path | str, threads: int, cache_mib: int) -> None:
+    """Fetch (from an object store), verify and load a folder, generate one token, and only then let `state` be ready.
 
-    Raises ManifestError, or what loading an unsuitable model raises.
+    Raises ManifestError, RemoteError, CacheTooLarge, or what loading an unsuitable model raises.
     """
+    folder = place if isinstance(place, Path) else fetch(place, state.digest)
     artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
     import torch
 
     from workloads.serving.generate import Generator
     from workloads.serving.model import Decoder
+    from workloads.serving.scheduler import Scheduler
     from workloads.serving.storage import read_tensors
 
     torch.set_num_threads(threads)
-    generator = Generator(
-        Decoder(artifact.architecture, read_tensors(artifact.weights)), Tokenizer.from_str(artifact.tokenizer)
-    )
-    list(generator.generate([0], Options(max_tokens=1, temperature=0)))
+    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights))
+    tokenizer = Tokenizer.from_str(artifact.tokenizer)
+    positions = cache_positions(cache_mib, decoder.position_bytes)
+    list(Generator(decoder, tokenizer).generate([0], Options(max_tokens=1, temperature=0)))
     config = artifact.tokenizer_config
     template = config.get("chat_template")
     state.metrics.model(state.name, state.digest, artifact.scheme)
-    state.engine.start(generator)
+    state.engine.start(Scheduler(decoder, tokenizer, positions))
     state.loaded = Loaded(
-        tokenizer=Tokenizer.from_str(artifact.tokenizer),
+        tokenizer=tokenizer,
         template=ChatTemplate(template, config) if template else None,
         context_length=artifact.architecture.context_length,
         vocab_size=artifact.architecture.vocab_size,
@@ -133,7 +137,7 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m workloads.serving.server", description="Serve one model."
     )
     parser.add_argument(
-        "--model-uri", required=True, type=_folder, help="file:///folder of a published model"
+        "--model-uri", required=True, type=_folder, help="a path, file://, s3:// or gs:// folder"
     )
     parser.add_argument("--model-name", required=True, help="the name clients ask for")
     parser.add_argument("--digest", required=True, type=_digest, help="sha256:<hex> that publish printed")
@@ -145,7 +149,11 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--threads", type=_count, default=1, help="threads per pass; not more than free cores"
     )
     parser.add_argument(
-        "--queue", type=_count, default=8, help="requests that may wait beside the running one"
+        "--queue", type=_count, default=8, help="requests that may wait beside the running ones"
+    )
+    parser.add_argument("--slots", type=_count, default=8, help="requests answered at the same time")
+    parser.add_argument(
+        "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers together"
     )
     parser.add_argument(
         "--drain-seconds", type=float, default=25.0, help="longest wait for answers at SIGTERM"
@@ -161,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, OverflowError) as error:
         say(f"--port {args.port} on --host {args.host}: cannot listen ({error}); free it or choose another")
         return BAD_ADDRESS
-    state = State(args.model_name, args.digest, Engine(args.queue))
+    state = State(args.model_name, args.digest, Engine(args.queue, args.slots))
     config = uvicorn.Config(
         create_app(state),
         log_config=None,
@@ -175,10 +183,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def loading() -> None:
         try:
-            load(state, args.model_uri, args.threads)
-        except ManifestError as error:
+            load(state, args.model_uri, args.threads, args.cache_mib)
+        except (ManifestError, RemoteError) as error:
             say(str(error))
             server.refuse(BAD_MODEL)
+        except CacheTooLarge as error:
+            say(str(error))
+            server.refuse(BAD_FLAG)
         except Exception as error:
             say(f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again")
             server.refuse(BAD_MODEL)
@@ -192,11 +203,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return server.exit_code
 
 
-def _folder(value: str) -> Path:
+def _folder(value: str) -> Path | str:
+    if is_remote(value):
+        try:
+            open_address(value)
+        except (ValueError, ImportError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
     parts = urlsplit(value)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         raise argparse.ArgumentTypeError(
-            f"{value!r}: only file:///folder is served; mount or copy the folder first"
+            f"{value!r}: a published model is a path, file://, s3:// or gs:// folder"
         )
     return Path(unquote(parts.path)) if parts.scheme else Path(value)
 

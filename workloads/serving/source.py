@@ -6,7 +6,8 @@ Both end as the same thing: fp32 tensors under Hugging Face names, an architectu
 import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from workloads.manifest import MANIFEST, manifest_digest, verify_manifest
+from workloads.remote import fetch, is_remote, open_address
 from workloads.serving.architecture import Architecture
 
 
@@ -42,21 +44,35 @@ def local_path(uri: str, flag: str) -> Path:
         return Path(uri)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise SourceError(
-            f"{flag} {uri!r}: only local folders are read and written here (file:///path or a plain path); "
-            "mount or copy the remote folder first"
+            f"{flag} {uri!r}: a folder is a path, file:///path, s3://bucket/folder or gs://bucket/folder; "
+            "mount or copy any other folder first"
         )
     return Path(unquote(parts.path))
 
 
+def place(uri: str, flag: str) -> Path | str:
+    """The absolute local folder, or the object store's address, that `flag` names. Raises SourceError for others."""
+    if not is_remote(uri):
+        return Path(os.path.abspath(local_path(uri, flag)))
+    try:
+        open_address(uri)
+    except (ValueError, ImportError) as error:
+        raise SourceError(f"{flag}: {error}") from error
+    return uri.rstrip("/")
+
+
 def read_source(uri: str) -> Source:
-    """Read `uri`. Raises SourceError, ManifestError (altered since its export) or UnsupportedModel."""
+    """Read `uri`. Raises SourceError, ManifestError (altered since its export), UnsupportedModel or RemoteError."""
     if uri.startswith("package://"):
         from workloads.serving.source_gguf import (
             read_gguf,  # needs the gguf package, which folders do not
         )
 
         return read_gguf(uri, _package_file(uri))
-    return _read_folder(local_path(uri, "--source"))
+    named = place(uri, "--source")
+    if isinstance(named, str):
+        return replace(_read_folder(fetch(named)), name=named.rpartition("/")[2])
+    return _read_folder(named)
 
 
 def check_tensors(architecture: Architecture, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

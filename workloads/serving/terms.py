@@ -10,9 +10,21 @@ class Options:
 
     max_tokens: int
     temperature: float = 1.0
+    """0 takes the likeliest token; above, scores are divided by it before drawing."""
     top_p: float = 1.0
+    """Draw among the likeliest tokens that together reach this chance; 1 is all."""
+    top_k: int = 0
+    """Draw among this many of the likeliest tokens; 0 is all."""
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    min_tokens: int = 0
+    """No end token before this many new tokens; stop strings end an answer all the same."""
+    presence_penalty: float = 0.0
+    """Taken once from the score of every token that the answer already holds."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's score once for each time that the answer holds it."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token, added to its score), before anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +36,25 @@ class Piece:
     finish_reason: Literal["stop", "length", "cancelled"] | None = None
 
 
+@dataclass(slots=True)
+class Counts:
+    """What the engine has done since it started. Written by one thread, read by any."""
+
+    steps: int = 0
+    """Passes through the model."""
+    decode_steps: int = 0
+    """Passes in which at least one answer took its next token: under load far fewer than tokens."""
+    prompt_tokens: int = 0
+    """Tokens of the prompts that were let in."""
+    prefix_tokens: int = 0
+    """Of these, tokens whose keys and values lay in the cache already."""
+    prefill_tokens: int = 0
+    """Of these, tokens that were computed."""
+    generated_tokens: int = 0
+
+
 class PromptTooLong(Exception):
-    """Prompt and answer do not fit the model's context; the message gives the numbers and the remedy."""
+    """Prompt and answer do not fit; the message gives the numbers and the remedy."""
 
 
 def check_length(prompt: int, max_tokens: int, context: int) -> None:

@@ -12,34 +12,32 @@ has the content that checkpoint.json tells; else the one before it is, and a lin
 
 import json
 import re
+import sys
 import time
-import warnings
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.fsspec_filesystem import FsspecReader, FsspecWriter
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.utils._pytree import tree_map_only
 
+from workloads.training.checkpoint_files import Reader, Writer, reason
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
-from workloads.training.lines import Lines
 from workloads.training.store import Store, Unreachable, waits
 from workloads.training.workers import Workers
 
-FACTS, LATEST = "checkpoint.json", "latest"
+Result = TypeVar("Result")
 
-# One process is no mistake, and a flush that is tried again overwrites what the failed one left.
-warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-warnings.filterwarnings("ignore", message="Detected an existing checkpoint")
+FACTS, LATEST = "checkpoint.json", "latest"
 
 
 @dataclass
@@ -72,17 +70,9 @@ class Learner:
 class Checkpoints:
     """A run's checkpoints at one place, and at a second one when the first cannot be reached."""
 
-    def __init__(
-        self,
-        places: list[Store],
-        keep: int,
-        workers: Workers,
-        lease: Lease | None,
-        lines: Lines | None = None,
-    ) -> None:
-        """`lease` is rank 0's, on the first place; `lines` hear what becomes of checkpoints."""
+    def __init__(self, places: list[Store], keep: int, workers: Workers, lease: Lease | None) -> None:
+        """`lease` is rank 0's, on the first place."""
         self.places, self.keep, self.workers, self.lease = places, keep, workers, lease
-        self._tell = (lines or Lines(workers.rank)).tell
         self.group = workers.group()
         self.stall = 0.0  # seconds that the training stood still for checkpoints, so far
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -111,14 +101,12 @@ class Checkpoints:
     def restore(self, learner: Learner, identity: dict[str, Any]) -> dict[str, Any] | None:
         """Load the newest whole checkpoint into the learner; its facts, or None where there is none.
 
-        Raises ConfigError when its facts differ from `identity`: it is of another model or of other data.
+        Raises ConfigError when its facts differ from `identity`: it is of another model or of other data; Unreachable.
         """
-        chosen: list[Any] = [self._newest_whole() if self.workers.rank == 0 else None]
-        if self.group:
-            dist.broadcast_object_list(chosen, src=0, group=self.group)
-        if chosen[0] is None:
+        chosen = self._by_the_first(self._newest_whole)
+        if chosen is None:
             return None
-        address, facts = chosen[0]
+        address, facts = chosen
         for name, ours in identity.items():
             if facts.get(name) != ours:
                 raise ConfigError(
@@ -127,8 +115,15 @@ class Checkpoints:
                 )
         rank = self.workers.rank
         tensors = learner.tensors([rank] if rank < facts["world_size"] else [])
-        reader = FsspecReader(address)
-        load(tensors, storage_reader=reader, process_group=self.group, no_dist=self.group is None)
+        try:
+            load(
+                tensors,
+                storage_reader=Reader(address),
+                process_group=self.group,
+                no_dist=self.group is None,
+            )
+        except CheckpointException as error:
+            raise Unreachable(f"{address}: cannot be loaded: {reason(error)}; start again") from None
         learner.take(tensors)
         return facts
 
@@ -147,44 +142,64 @@ class Checkpoints:
 
     def _write(self, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write and publish at the first place that takes it. All workers go through this alike."""
-        began = time.perf_counter()
-        reasons: list[str] = []
+        began, why = time.perf_counter(), ""
         for store in self.places:
-            for seconds in waits(store.patience):
-                try:
-                    self._write_to(store, tensors, facts)
-                except LeaseLost:
-                    raise
-                except Exception as error:
-                    reasons.append(_reason(error))
-                    time.sleep(seconds)
-                else:
-                    told = {"checkpoint": "published", "at_step": facts["step"], "place": store.uri}
-                    self._tell({**told, "flush_seconds": round(time.perf_counter() - began, 3)})
-                    return
-            self._tell({"checkpoint": "refused by its place", "place": store.uri, "why": reasons[-1]})
+            why = self._try(store, tensors, facts)
+            if not why:
+                told = {"checkpoint": "published", "at_step": facts["step"], "place": store.uri}
+                self._tell({**told, "flush_seconds": round(time.perf_counter() - began, 3)})
+                return
+            self._tell({"checkpoint": "refused by its place", "place": store.uri, "why": why})
             if self.workers.rank == 0:
                 with suppress(Unreachable):  # what is there of it would count among those to keep
                     store.remove(step_name(facts["step"]))
-        raise OSError(f"step {facts['step']} could not be kept; the last reason was {reasons[-1]}")
+        places = " and ".join(store.uri for store in self.places)
+        raise OSError(
+            f"step {facts['step']} could not be kept at {places}; the last reason was {why}; make room there, or see "
+            "that it can be reached; --fallback names a second place; until then the last checkpoint is the one before"
+        )
 
-    def _write_to(self, store: Store, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+    def _try(self, store: Store, tensors: dict[str, Any], facts: dict[str, Any]) -> str:
+        """As `_write_to`, until the store's patience is over: its own client may have tried for so long already."""
+        began, why = time.perf_counter(), ""
+        for seconds in waits(store.patience):
+            why = self._write_to(store, tensors, facts)
+            if not why or self._by_the_first(lambda: time.perf_counter() - began > store.patience):
+                break
+            time.sleep(seconds)
+        return why
+
+    def _write_to(self, store: Store, tensors: dict[str, Any], facts: dict[str, Any]) -> str:
+        """Why it could not be written, empty when it was: the same on every worker, whichever of them failed.
+
+        Raises LeaseLost.
+        """
         folder = step_name(facts["step"])
-        writer = FsspecWriter(store.within(folder))
+        writer = Writer(store.within(folder))
         try:
             save(tensors, storage_writer=writer, process_group=self.group, no_dist=self.group is None)
         except CheckpointException as error:  # no Exception to Python; what befell one worker, all are told
-            raise OSError(_reason(error)) from None
-        outcome: list[Exception | None] = [None]
+            return reason(error)
+        try:
+            self._by_the_first(lambda: self._publish(store, folder, facts))
+        except (OSError, Unreachable) as error:
+            return reason(error)
+        return ""
+
+    def _by_the_first(self, act: Callable[[], Result]) -> Result:
+        """What rank 0 gets by `act`, on every worker. Raises there too: LeaseLost, Unreachable, else OSError."""
+        outcome: list[Any] = [None, None]
         if self.workers.rank == 0:
             try:
-                self._publish(store, folder, facts)
+                outcome[0] = act()
             except Exception as error:
-                outcome = [LeaseLost(str(error)) if isinstance(error, LeaseLost) else OSError(_reason(error))]
+                kind = type(error) if isinstance(error, LeaseLost | Unreachable) else OSError
+                outcome[1] = kind(str(error) if kind is not OSError else reason(error))
         if self.group:
             dist.broadcast_object_list(outcome, src=0, group=self.group)
-        if outcome[0]:
-            raise outcome[0]
+        if outcome[1]:
+            raise outcome[1]
+        return outcome[0]
 
     def _publish(self, store: Store, folder: str, facts: dict[str, Any]) -> None:
         files = {name: digest for name, digest in store.digests(folder).items() if name != FACTS}
@@ -215,6 +230,10 @@ class Checkpoints:
             self._tell({"checkpoint": "not loaded", "place": store.within(name), "why": wrong})
         return None
 
+    def _tell(self, line: dict[str, Any]) -> None:
+        if self.workers.rank == 0:
+            sys.stderr.write(json.dumps(line) + "\n")  # at once: the training tells lines at the same time
+
 
 def step_name(step: int) -> str:
     return f"step-{step:08d}"
@@ -230,13 +249,3 @@ def _difference(facts: Any, found: dict[str, str]) -> str:
         return f"{FACTS} is missing or cut off"
     wrong = [name for name, digest in sorted(facts["files"].items()) if found.get(name) != digest]
     return f"{', '.join(wrong)} is missing or altered" if wrong else ""
-
-
-def _reason(error: BaseException) -> str:
-    """The root of an error in a few words; torch wraps what the store said in its own."""
-    while True:
-        failures = getattr(error, "failures", None)
-        inner = next(iter(failures.values()))[0] if failures else error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException):
-            return f"{type(error).__name__}: {error}"
-        error = inner

@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from workloads.remote import is_remote, open_address
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
 from workloads.training.presets import PRESETS
@@ -17,9 +18,9 @@ from workloads.training.presets import PRESETS
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    output: str = "out/model"  # where the model folder is published: a path or a file:// URI
+    output: str = "out/model"  # where the model folder is published: a path, file://, s3:// or gs:// address
     data: str = (
-        ""  # a prepared folder or one of text, a path or file:// URI; empty is Python's standard library
+        ""  # a prepared folder, or one of text that is no object store's; empty is Python's standard library
     )
     data_digest: str = ""  # of a prepared folder, as `prepare` printed it; empty takes what is there
     pattern: str = "*.py"  # which file names under a folder of text count
@@ -34,18 +35,13 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm; one odd batch must not undo many
     precision: str = "fp32"  # or "bf16", matrix products under autocast; too small a model to gain by it
     compile: str = "auto"  # "on", "off", or "auto": on a GPU, where it pays; on a CPU it takes a minute first
+    parallel: str = (
+        "ddp"  # or "fsdp", every weight cut over the workers: for a model that fits no single device
+    )
     bucket_mb: int = 100  # of gradients sent at once; DDP's 25 is too small for most (pytorch/pytorch#118421)
     plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
-    evaluate_every: int = 0  # steps between looks at the held-out side on the way; 0 looks at the end only
     log_every: int = 20  # steps between progress lines
-    log: str = ""  # a file that all lines of the run are appended to, over its restarts; empty keeps none
-    metrics_port: int = 0  # where Prometheus finds rank 0; 0 is nowhere
-    metrics_address: str = "127.0.0.1"  # the same; 0.0.0.0 where a cluster's Prometheus is to reach it
-    mlflow_uri: str = (
-        ""  # a tracking server, http:// or https://; empty is none. Credentials: MLFLOW_TRACKING_*
-    )
-    mlflow_experiment: str = "skerry"  # what the run belongs to there
     checkpoints: str = (
         ""  # where the run keeps what it needs to go on, any address of fsspec; empty keeps nothing
     )
@@ -90,25 +86,16 @@ class TrainConfig:
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
         require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
         require("fallback", bool(self.checkpoints) or not self.fallback, "empty where checkpoints is")
-        require("evaluate_every", self.evaluate_every >= 0, "0 (only at the end) or a number of steps")
-        require("metrics_port", 0 <= self.metrics_port < 65536, "0 (none) or a port")
-        tracked = urlsplit(self.mlflow_uri)
-        known = not self.mlflow_uri or (tracked.scheme in ("http", "https") and "@" not in tracked.netloc)
-        require(
-            "mlflow_uri",
-            known,
-            "empty or http(s)://HOST without a password; that goes in MLFLOW_TRACKING_PASSWORD",
-        )
-        require("mlflow_experiment", bool(self.mlflow_experiment), "a name")
         require("seed", self.seed >= 0, "0 or more")
         require("warmup", self.warmup >= 0, "0 (none) or more")
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")
         require("weight_decay", 0 <= self.weight_decay < inf, "0 or more and finite")
         require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
         require("compile", self.compile in ("auto", "on", "off"), "auto, on or off")
+        require("parallel", self.parallel in ("ddp", "fsdp"), "ddp or fsdp")
         require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         require("pattern", bool(self.pattern), "a file name pattern")
-        require("output", bool(self.output), "a path or a file:// URI")
+        require("output", bool(self.output), "a path, file://, s3:// or gs:// address")
         parts = world * max(1, self.accumulate)
         if self.batch < 1 or self.batch % parts:
             below = self.batch // parts * parts
@@ -120,7 +107,7 @@ class TrainConfig:
             )
         for name in ("output", "data"):
             try:
-                local_path(name, getattr(self, name))
+                place(name, getattr(self, name))
             except ConfigError as error:
                 found += error.problems
         return found + self.model.problems()
@@ -133,10 +120,26 @@ def local_path(name: str, value: str) -> Path:
         return Path(unquote(parts.path))
     if "://" in value or value.startswith("file:"):
         raise ConfigError(
-            f"{name}={value!r}: must be a path or file:///absolute/path, no other storage is reached; "
-            "mount the store and give the mounted folder"
+            f"{name}={value!r}: must be a path, file:///absolute/path, s3://bucket/folder or gs://bucket/folder; "
+            "mount any other store and give the mounted folder"
         )
     return Path(value)
+
+
+def place(name: str, value: str) -> Path | str:
+    """The local folder or the object store's address that a setting names; raises ConfigError for any other."""
+    if not is_remote(value):
+        return local_path(name, value)
+    try:
+        open_address(value)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"{name}: {error}") from error
+    return value.rstrip("/")
+
+
+def shown(output: Path | str) -> str:
+    """The address of a place, as the last line of a command tells it."""
+    return output.absolute().as_uri() if isinstance(output, Path) else output
 
 
 def parse(arguments: Sequence[str], world: int) -> TrainConfig:

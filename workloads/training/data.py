@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workloads.training.config import TrainConfig, local_path
+from workloads.training.config import TrainConfig, place
 from workloads.training.documents import documents
 from workloads.training.flags import ConfigError
-from workloads.training.shards import ShardedTokens, is_prepared, open_shards
+from workloads.training.shards import ShardedTokens, fetched, is_prepared, open_shards
 from workloads.training.tokenizer import BYTES, TextTokenizer, load_tokenizer
 from workloads.training.tokens import END_OF_TEXT, END_OF_TEXT_NAME
 
@@ -49,9 +49,11 @@ def load_corpus(config: TrainConfig) -> Corpus:
     """The data that the settings name.
 
     Raises ConfigError when it cannot be read, is not what it should be, is too short for one window on either side, or
-    has other token ids than the model.
+    has other token ids than the model; RemoteError.
     """
-    root = local_path("data", config.data) if config.data else Path(sysconfig.get_paths()["stdlib"])
+    root = place("data", config.data) if config.data else Path(sysconfig.get_paths()["stdlib"])
+    if isinstance(root, str):
+        root = fetched(root, config.data_digest)
     if not root.is_dir():
         raise ConfigError(
             f"data={str(root)!r}: must be an existing folder; give one, or leave data out for the standard library"

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from workloads.training.config import TrainConfig
@@ -25,11 +26,15 @@ def evaluate(
     bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
     at_least = math.ceil(config.evaluation_bytes / bytes_per_token)
     starts = evaluation_starts(len(tokens), config.model.context, at_least)
-    starts = starts[workers.rank :: workers.world]
+    # A sharded model is read by all workers at once: each takes as many rows, those too many count for nothing.
+    each = -(-len(starts) // workers.world)
+    mine = np.arange(each) * workers.world + workers.rank
     totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, tokens
-    for at in range(0, len(starts), 64):
-        rows = windows(tokens, starts[at : at + 64], config.model.context).to(device)
-        is_text = rows[:, 1:] != end
+    for at in range(0, each, 64):
+        numbers = mine[at : at + 64]
+        rows = windows(tokens, starts[numbers % len(starts)], config.model.context).to(device)
+        counts = torch.from_numpy(numbers < len(starts)).to(device)[:, None]
+        is_text = (rows[:, 1:] != end) & counts
         totals[0] += losses(model, rows, config)[is_text].double().sum()
         totals[1] += is_text.sum()
     nats, scored = workers.sum(totals).tolist()

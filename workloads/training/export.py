@@ -1,8 +1,7 @@
 """Publish a trained model as a folder that transformers' AutoModelForCausalLM and AutoTokenizer load as it
 is.
 
-The folder also holds the run's own record, a model card and a manifest over everything; it appears whole, by one
-rename, as the last act of a run. Left out: writing to object stores; a store is mounted and its folder given.
+The folder also holds the run's own record and a manifest over everything; it appears whole, as the last act of a run.
 """
 
 import json
@@ -12,8 +11,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workloads.manifest import publish_atomically, write_manifest
-from workloads.training.config import local_path
+from workloads.manifest import write_manifest
+from workloads.remote import publishing
+from workloads.training.config import place
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.tokenizer import TextTokenizer
@@ -21,9 +21,15 @@ from workloads.training.tokenizer import TextTokenizer
 METRICS = ("bits_per_byte", "bigram_bits_per_byte", "heldout_bytes", "train_loss", "steps")
 
 
-def destination(output: str) -> Path:
-    """The absolute folder that `output` names; raises ConfigError when a file stands there or above it."""
-    folder = local_path("output", output).absolute()
+def destination(output: str) -> Path | str:
+    """The absolute folder or the object store's address that `output` names.
+
+    Raises ConfigError when a file stands there or above it.
+    """
+    named = place("output", output)
+    if isinstance(named, str):
+        return named
+    folder = named.absolute()
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise ConfigError(
@@ -33,14 +39,13 @@ def destination(output: str) -> Path:
 
 
 def export(
-    folder: Path, model: LanguageModel, tokenizer: TextTokenizer, record: Mapping[str, object], card: str
+    output: Path | str, model: LanguageModel, tokenizer: TextTokenizer, record: Mapping[str, object]
 ) -> str:
-    """Publish `model`, its tokenizer, the run's `record` (JSON values) and its `card` at `folder`.
+    """Publish `model`, its tokenizer and the run's `record` (JSON values) at `output`, replacing what was there.
 
-    What was there is replaced. Returns the manifest's digest. Raises OSError when the storage refuses; then `folder` is
-    as it was before.
+    Returns the manifest's digest. Raises OSError or RemoteError when the storage refuses; a folder is then as it was.
     """
-    with publish_atomically(folder) as partial:
+    with publishing(output) as partial:
         save_file(exported_weights(model), partial / "model.safetensors", metadata={"format": "pt"})
         end = tokenizer.end_of_text
         _write(partial / "config.json", llama_config(model.config, end))
@@ -49,7 +54,6 @@ def export(
         (partial / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
         _write(partial / "tokenizer_config.json", tokenizer_config(model.config, tokenizer.end_of_text_name))
         _write(partial / "record.json", record)
-        (partial / "README.md").write_text(card, encoding="utf-8")
         metrics = {name: record[name] for name in METRICS if name in record}
         return write_manifest(partial, data_digest=record.get("data_digest"), metrics=metrics)
 

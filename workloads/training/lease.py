@@ -2,7 +2,7 @@
 
 A run that was killed takes its own lease over at once, as it has the same name; another run may take it only after the
 heartbeat has stopped for as long as the lease says. Who lost the lease notices before the next checkpoint is published.
-The clocks of the machines must agree to within some seconds.
+The store's own clock tells how old a heartbeat is, so the clocks of the machines may differ.
 """
 
 import json
@@ -32,15 +32,15 @@ class Lease:
         self.token = secrets.token_hex(8)
         held = store.read_json(LEASE)
         if isinstance(held, dict) and held["run"] != run:
-            age = time.time() - held["beat"]
+            age = store.age(LEASE)
             if age < held["seconds"]:
-                raise self._refusal(held)
+                raise self._refusal(held, age)
         self._beat()
         if not isinstance(held, dict) or held["run"] != run:
             time.sleep(SETTLE)
             held = store.read_json(LEASE)
             if held["token"] != self.token:
-                raise self._refusal(held)
+                raise self._refusal(held, 0.0)
         self._end = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name="lease", daemon=True)
         self._heart.start()
@@ -76,9 +76,9 @@ class Lease:
         lease = {"run": self.run, "token": self.token, "beat": time.time(), "seconds": self.seconds}
         self.store.write(LEASE, json.dumps(lease).encode())
 
-    def _refusal(self, held: dict[str, Any]) -> ConfigError:
+    def _refusal(self, held: dict[str, Any], age: float) -> ConfigError:
         return ConfigError(
             f"checkpoints={self.store.uri!r}: run {held['run']!r} works here, its last heartbeat was "
-            f"{max(0.0, time.time() - held['beat']):.0f} s ago and holds for {held['seconds']:.0f} s; take another "
+            f"{max(0.0, age):.0f} s ago and holds for {held['seconds']:.0f} s; take another "
             f"place, wait, or if this is the same run and the other process is dead give --run-id {held['run']}"
         )

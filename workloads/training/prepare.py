@@ -4,7 +4,7 @@ The standard library's own sources, as bytes:
     python -m workloads.training.prepare --output out/data --pattern '*.py'
 JSON lines in a bucket, with a tokenizer of your own:
     python -m workloads.training.prepare --source s3://bucket/corpus --pattern '*.jsonl.gz' --field text \\
-        --tokenizer tokenizer.json --output /mnt/data/corpus
+        --tokenizer tokenizer.json --output s3://bucket/prepared
 Then: python -m workloads.training.train --data out/data
 
 The folder holds shards of token ids (`training-00000.bin`, `held_out-00000.bin`, ..., little-endian), the tokenizer,
@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.manifest import publish_atomically, write_manifest
-from workloads.training.config import local_path
+from workloads.manifest import write_manifest
+from workloads.remote import RemoteError, publishing
+from workloads.training.config import place, shown
 from workloads.training.data import is_held_out
 from workloads.training.documents import documents
 from workloads.training.flags import ConfigError, read_flags
@@ -34,7 +35,7 @@ from workloads.training.tokens import END_OF_TEXT_NAME
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    output: str = "out/data"  # the folder to publish, a path or file:// URI: runs map its files into memory
+    output: str = "out/data"  # the folder to publish: a path, file://, s3:// or gs:// address
     source: str = ""  # any address that fsspec reaches; empty is Python's standard library
     pattern: str = "*"  # which file names count
     field: str = "text"  # where JSON lines and Parquet keep the text
@@ -51,21 +52,27 @@ def main(arguments: Sequence[str]) -> int:
             problems.append(f"shard_tokens={config.shard_tokens}: must be at least 1")
         if problems:
             raise ConfigError(*problems)
-        folder = local_path("output", config.output).absolute()
-        print(json.dumps({"output": folder.as_uri(), **prepare(config, folder)}))
+        output = place("output", config.output)
+        print(json.dumps({"output": shown(output), **prepare(config, output)}))
     except ConfigError as error:
         print(f"workloads.training.prepare: {error}", file=sys.stderr)
         return 2
+    except RemoteError as error:
+        print(f"workloads.training.prepare: output: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
-def prepare(config: PrepareConfig, folder: Path) -> dict[str, object]:
-    """Publish the shards at `folder`; the digest and the counts. Raises ConfigError; then nothing is left."""
+def prepare(config: PrepareConfig, output: Path | str) -> dict[str, object]:
+    """Publish the shards at `output`; the digest and the counts.
+
+    Raises ConfigError, RemoteError; then nothing is left.
+    """
     tokenizer = load_tokenizer(config.tokenizer, config.end_of_text)
     dtype = np.dtype("<u2" if tokenizer.vocabulary <= 1 << 16 else "<u4")
     encode = tokenizer.encoder()
     end = np.array([tokenizer.end_of_text], dtype=dtype)
-    with publish_atomically(folder) as partial:
+    with publishing(output) as partial:
         with ExitStack() as stack:
             sides = [
                 stack.enter_context(ShardWriter(partial, side, config.shard_tokens, end)) for side in SIDES

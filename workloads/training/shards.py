@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.manifest import ManifestError, manifest_digest, verify_manifest
+from workloads.remote import fetch
 from workloads.training.flags import ConfigError
 
 SIDES = ("training", "held_out")
@@ -42,6 +43,20 @@ class ShardedTokens:
 def is_prepared(folder: Path) -> bool:
     """Whether `prepare` published this folder, going by what is left of it."""
     return (folder / "manifest.json").exists() or any(folder.glob("training-*.bin"))
+
+
+def fetched(uri: str, expected_digest: str) -> Path:
+    """A prepared folder of an object store as one of this machine: one of its workers fetches, the others wait.
+
+    Raises ConfigError when it is not whole, or the digest is not `expected_digest` (where given); RemoteError.
+    """
+    try:
+        return fetch(uri, expected_digest)
+    except ManifestError as error:
+        raise ConfigError(
+            f"data={uri!r}: {error}; a run reads from object stores what `python -m workloads.training.prepare "
+            f"--output {uri}` published there, text must be prepared first"
+        ) from error
 
 
 def open_shards(folder: Path, expected_digest: str) -> tuple[str, dict[str, Any], dict[str, ShardedTokens]]:

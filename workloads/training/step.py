@@ -1,18 +1,16 @@
 """One optimizer step of a run: batch, loss, gradients over all workers, clipping, update."""
 
-import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from workloads.training.config import TrainConfig
 from workloads.training.data import Corpus, windows
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import learning_rate
+from workloads.training.parallel import clip, exchange
 from workloads.training.sampler import Sampler
 from workloads.training.workers import Workers
 
@@ -30,7 +28,6 @@ class Run:
     optimizer: torch.optim.Optimizer
     parallel: torch.nn.Module  # the model as the workers share it
     step: int = 0
-    data_wait: float = 0.0  # seconds that this worker stood still for its rows, so far
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with for this run to go on from it."""
@@ -41,15 +38,10 @@ class Run:
 def take_step(run: Run) -> tuple[Tensor, Tensor]:
     """One optimizer step; this worker's loss, and the gradient's norm over all workers before clipping."""
     config = run.config
-    asked = time.perf_counter()
     starts = run.workers.share(run.sampler.take(config.batch))
-    rows = windows(run.corpus.training, starts, config.model.context)  # (B / world, T + 1)
-    run.data_wait += (
-        time.perf_counter() - asked
-    )  # the copy is not in it: it waits for the step that a GPU is still at
-    rows = rows.to(run.device)
+    rows = windows(run.corpus.training, starts, config.model.context).to(run.device)  # (B / world, T + 1)
     loss = gradients(run.parallel, rows, config)
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+    norm = clip(run.model, config.clip)
     rate = learning_rate(config, run.step)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
@@ -61,16 +53,12 @@ def take_step(run: Run) -> tuple[Tensor, Tensor]:
 def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
     """Add the gradients of this worker's rows, averaged over the workers; its own mean loss in nats per token.
 
-    Equal shares make the average the global mean. The rows are taken in equal parts; only the last part's backward
-    pass exchanges gradients, and those of all parts at once.
+    Equal shares make the average the global mean. The rows are taken in equal parts, see `exchange`.
     """
     total = torch.zeros((), device=rows.device)
     parts = rows.chunk(config.accumulate)
     for number, part in enumerate(parts, 1):
-        exchange = nullcontext()
-        if isinstance(parallel, DistributedDataParallel) and number < len(parts):
-            exchange = parallel.no_sync()
-        with exchange:
+        with exchange(parallel, last=number == len(parts)):
             loss = losses(parallel, part, config).mean() / len(parts)
             loss.backward()
         total += loss.detach()

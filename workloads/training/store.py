@@ -6,18 +6,18 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Any, TypeVar
 
-from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
+from workloads.remote import open_address
 from workloads.training.flags import ConfigError
 
 Result = TypeVar("Result")
 
 TRIES = 4
-FIRST_WAIT = (
-    0.5  # seconds, doubled with each try: 3.5 seconds in all, which outlasts a hiccup and not an outage
-)
+CLOCK = "clock"  # a file written only to learn the store's time
 
 
 class Unreachable(Exception):
@@ -46,7 +46,7 @@ class Store:
         Raises ValueError or ImportError when no file system serves such an address.
         """
         self.uri, self.patience = uri.rstrip("/"), patience
-        self.files, self.root = url_to_fs(self.uri)
+        self.files, self.root = open_address(self.uri)
 
     def within(self, name: str) -> str:
         """The address of something in the store, for those who open it themselves."""
@@ -76,13 +76,15 @@ class Store:
         path = f"{self.root}/{name}"
 
         def attempt() -> None:
+            if not isinstance(self.files, LocalFileSystem):
+                self.files.pipe_file(path, content)  # an object appears whole
+                return
             self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            with self.files.open(f"{path}.partial", "wb") as file:
+            with open(f"{path}.partial", "wb") as file:
                 file.write(content)
                 file.flush()
-                if hasattr(file, "fileno"):  # a file of this machine
-                    os.fsync(file.fileno())
-            self.files.mv(f"{path}.partial", path)
+                os.fsync(file.fileno())
+            os.replace(f"{path}.partial", path)
 
         self._patiently(f"write {name}", attempt)
 
@@ -100,6 +102,20 @@ class Store:
                 return []
 
         return self._patiently(f"list {folder or 'it'}", attempt)
+
+    def age(self, name: str) -> float:
+        """Seconds since a file was written, infinite for none; by the store's clock, whatever this machine's says."""
+
+        def attempt() -> float:
+            self.write(CLOCK, b"now")
+            now = self.files.modified(f"{self.root}/{CLOCK}")
+            self.remove(CLOCK)
+            try:
+                return (now - self.files.modified(f"{self.root}/{name}")).total_seconds()
+            except FileNotFoundError:
+                return inf
+
+        return self._patiently(f"tell the age of {name}", attempt)
 
     def remove(self, name: str) -> None:
         """Remove a file or folder; it may be gone already."""
@@ -123,12 +139,20 @@ class Store:
         }
 
     def _patiently(self, what: str, attempt: Callable[[], Result]) -> Result:
-        """Try `TRIES` times. Raises Unreachable with the last reason."""
-        reason = None
+        """Try `TRIES` times, or until the patience is over: clients of object stores also try again by themselves.
+
+        Raises Unreachable with the last reason.
+        """
+        reason, began = None, time.monotonic()
         for seconds in waits(self.patience):
             try:
                 return attempt()
             except Exception as error:  # every store has exceptions of its own
                 reason = error
+                if time.monotonic() - began > self.patience:
+                    break
                 time.sleep(seconds)
-        raise Unreachable(f"{self.uri}: cannot {what}: {type(reason).__name__}: {reason}") from reason
+        raise Unreachable(
+            f"{self.uri}: cannot {what}: {type(reason).__name__}: {reason}; look whether it is there and this machine "
+            "may use it"
+        ) from reason

@@ -9,9 +9,9 @@ The same, and nothing listens on an address that other machines reach (--standal
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 GLOO_SOCKET_IFNAME=lo
     python -m torch.distributed.run --rdzv-backend c10d --rdzv-conf store_type=file --local-addr 127.0.0.1 \\
         --nproc-per-node 2 -m workloads.training.train --output out/model
-Two machines, one worker per GPU on each (the same command on both; the output must be on shared storage):
+Two machines, one worker per GPU on each (the same command on both; the output must be one that both reach):
     python -m torch.distributed.run --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d --rdzv-id pretrain \\
-        --rdzv-endpoint first-machine:29400 -m workloads.training.train --output file:///mnt/shared/model
+        --rdzv-endpoint first-machine:29400 -m workloads.training.train --output s3://bucket/model
 
 Works on the CPU and on one or many GPUs by the same code. --help lists every setting; config.py says why each
 is there. Progress goes to stderr and the final record to stdout, one JSON object a line, from rank 0 only.
@@ -23,54 +23,52 @@ workers. Exit codes: 0 published, 2 a setting cannot be used, 75 stopped by SIGT
 import gc
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
+from workloads.remote import RemoteError
 from workloads.training.bigram import bigram_bits_per_byte
-from workloads.training.card import model_card
 from workloads.training.checkpoint import Checkpoints, Learner
-from workloads.training.config import TrainConfig, parse
+from workloads.training.checkpoint_files import hush
+from workloads.training.config import TrainConfig, parse, shown
 from workloads.training.data import Corpus, load_corpus
 from workloads.training.evaluation import evaluate
 from workloads.training.export import destination, export
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
-from workloads.training.lines import Lines
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer
-from workloads.training.parallel import spread
+from workloads.training.parallel import compile_model, spread, whole
 from workloads.training.preemption import PREEMPTED, Preemption
 from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
-from workloads.training.source import commit, source_digest
 from workloads.training.step import Run, take_step
 from workloads.training.store import Store, Unreachable, open_stores
-from workloads.training.telling import telling
 from workloads.training.workers import Workers, die_with_launcher, end_process, leave, run_name
 
 
 def main(arguments: Sequence[str]) -> int:
     die_with_launcher()
+    hush()
     preemption = Preemption()
     workers = Workers.from_environment()
     lease = None
     try:
         config = parse(arguments, workers.world)
-        folder = destination(config.output)  # refused now rather than after the training
+        output = destination(config.output)  # refused now rather than after the training
         corpus = load_corpus(config)
         stores = open_stores(config.checkpoints, config.fallback, patience=config.store_patience)
-        name = config.run_id or run_name()
         if stores and workers.rank == 0:
-            lease = Lease(stores[0], name, config.lease_seconds)
-        with telling(config, workers, name) as lines:
-            return train(config, corpus, folder, workers, preemption, stores, lease, lines, name)
+            lease = Lease(stores[0], config.run_id or run_name(), config.lease_seconds)
+        return train(config, corpus, output, workers, preemption, stores, lease)
     except ConfigError as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
-    except (Unreachable, LeaseLost) as error:
+    except (Unreachable, RemoteError, LeaseLost) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
@@ -82,47 +80,42 @@ def main(arguments: Sequence[str]) -> int:
 def train(
     config: TrainConfig,
     corpus: Corpus,
-    folder: Path,
+    output: Path | str,
     workers: Workers,
     preemption: Preemption,
     stores: list[Store],
     lease: Lease | None,
-    lines: Lines,
-    name: str,
 ) -> int:
-    """From the first weights, or the last checkpoint, to rank 0's export at `folder`; the exit code.
+    """From the first weights, or the last checkpoint, to rank 0's export at `output`; the exit code.
 
-    Raises ConfigError, FloatingPointError, Unreachable, LeaseLost.
+    Raises ConfigError, FloatingPointError, Unreachable, RemoteError, LeaseLost.
     """
+    started = time.perf_counter()
     device = workers.device()
-    progress = Progress(config, workers, device, lines)
     workers.join(device)
     torch.manual_seed(config.seed)
-    model = LanguageModel(config.model, plain=config.plain).to(device)
+    model = LanguageModel(config.model, plain=config.plain)
     if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
-        model.compile()
+        compile_model(model, config)
+    parallel = spread(model, config, workers, device)
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
     optimizer = build_optimizer(model, config)
-    run = Run(config, workers, device, corpus, sampler, model, optimizer, spread(model, config, workers))
-    checkpoints = Checkpoints(stores, config.keep, workers, lease, lines) if stores else None
-    facts = checkpoints.restore(Learner(model, optimizer), run.identity()) if checkpoints else None
-    if facts:
+    run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel)
+    checkpoints = Checkpoints(stores, config.keep, workers, lease) if stores else None
+    if checkpoints and (facts := checkpoints.restore(Learner(model, optimizer), run.identity())):
         run.step, sampler.position = facts["step"], facts["position"]
-    about = {"run": name, "data_digest": corpus.digest, "parameters": model.parameter_count()}
-    progress.begin(run.step, facts or {}, about)
 
+    progress = Progress(config, workers, device)
     ended = learn(run, progress, checkpoints, preemption)
     if ended is not None:
-        lines.end({"ended": "preempted" if ended == PREEMPTED else "failed"})
         return ended
     tokens_per_second = progress.tokens_per_second()
 
     bits_per_byte, heldout_bytes = evaluate(model, corpus, config, workers, device)
-    progress.evaluated(run.step, bits_per_byte)
+    published = whole(model, workers)
     if workers.rank == 0:
         record = {
             "steps": config.steps,
-            "tokens": config.steps * config.batch * config.model.context,
             "seed": config.seed,
             "world_size": workers.world,
             "tokens_per_second": tokens_per_second,
@@ -133,18 +126,14 @@ def train(
             "parameters": model.parameter_count(),
             "precision": config.precision,
             "device": device.type,
-            "device_name": progress.device_name,
             "data_digest": corpus.digest,
-            "code_digest": source_digest(),
-            "commit": commit(),
+            "seconds": round(time.perf_counter() - started, 2),
             "torch": str(torch.__version__),
         }
         if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
             record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
-        record |= progress.cost()
-        digest = export(folder, model, corpus.tokenizer, record, model_card(name, config, record))
-        lines.end({"ended": "published", "folder": str(folder)})
-        print(json.dumps({"output": folder.as_uri(), "manifest_digest": digest, **record}), flush=True)
+        digest = export(output, published, corpus.tokenizer, record)
+        print(json.dumps({"output": shown(output), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
     return 0
 
@@ -163,17 +152,13 @@ def learn(
             progress.add(run.step, *take_step(run))
             last = run.step == config.steps
             if last or run.step % config.log_every == 0:
-                progress.tell(run.step, checkpoints.stall if checkpoints else 0.0, run.data_wait)
+                progress.tell(run.step, checkpoints.stall if checkpoints else 0.0)
             if checkpoints:
                 stop = preemption.asked(config.stop_at)
                 if stop or last or run.step % config.checkpoint_every == 0:
                     progress.refuse_bad_numbers()
                     facts = {"step": run.step, "position": run.sampler.position, **run.identity()}
-                    checkpoints.save(Learner(run.model, run.optimizer), facts | progress.facts())
-            if config.evaluate_every and run.step % config.evaluate_every == 0 and not last and not stop:
-                with progress.aside():
-                    found = evaluate(run.model, run.corpus, config, run.workers, run.device)
-                    progress.evaluated(run.step, found[0])
+                    checkpoints.save(Learner(run.model, run.optimizer), facts)
         if checkpoints is None:
             return None
         kept = checkpoints.finish()

@@ -84,6 +84,12 @@ def test_a_digest_of_the_wrong_form_is_a_wrong_flag(serve: Serve, tiny_int8: dic
     assert "sha256:" in server.log()
 
 
+def test_a_cache_larger_than_the_memory_here_is_a_wrong_flag(serve: Serve, tiny_int8: dict[str, Any]) -> None:
+    server = serve(tiny_int8, "--cache-mib", str(10**9))
+    assert server.exit_code() == 2
+    assert "--cache-mib 1000000000" in server.log() and "give less" in server.log()
+
+
 def test_a_port_in_use_exits_with_4_naming_it(serve: Serve, tiny_int8: dict[str, Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -113,7 +119,7 @@ def test_a_server_is_live_before_and_ready_only_after_its_first_token(
 def test_a_full_queue_answers_429_and_a_client_that_leaves_makes_room(
     serve: Serve, tiny_int8: dict[str, Any]
 ) -> None:
-    server = serve(tiny_int8, "--queue", "1").wait_ready()
+    server = serve(tiny_int8, "--queue", "1", "--slots", "1").wait_ready()
     waiting: list[httpx.Response] = []
     second = threading.Thread(target=lambda: waiting.append(server.complete()))
     with server.stream(LONG) as first:

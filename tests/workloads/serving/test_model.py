@@ -5,20 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.workloads.serving.conftest import export
 from workloads.manifest import manifest_digest
 from workloads.serving.architecture import Architecture, UnsupportedModel
 from workloads.serving.artifact import open_artifact
-from workloads.serving.generate import Generator
 from workloads.serving.linear import PACKED_TOKENS, Int8Linear
 from workloads.serving.model import Decoder
 from workloads.serving.publish import publish
 from workloads.serving.quantize import SCHEMES, quantize
 from workloads.serving.storage import read_tensors
-from workloads.serving.terms import Options
 
 TOKENS = torch.tensor([5, 99, 200, 31, 7, 7, 180, 64, 2, 250, 11, 12])
 
@@ -50,26 +47,6 @@ def test_fp32_logits_equal_those_of_transformers_at_every_position(
     )
 
 
-def test_logits_do_not_depend_on_how_the_prompt_is_cut_into_passes(tiny_int8: dict[str, Any]) -> None:
-    model = decoder(Path(tiny_int8["uri"].removeprefix("file://")))
-    whole = model.forward(TOKENS, model.new_cache(len(TOKENS)))
-    cache = model.new_cache(len(TOKENS))
-    cut = [model.forward(part, cache) for part in TOKENS.split([1, 4, 6, 1])]
-    torch.testing.assert_close(cut[-1], whole, atol=0.05, rtol=0.02)  # bf16 activations, two kernels
-
-
-def test_greedy_answer_of_scheme_none_equals_that_of_transformers(tiny: Path, tmp_path: Path) -> None:
-    publish(str(tiny), "none", str(tmp_path / "artifact"))
-    tokenizer = Tokenizer.from_file(str(tiny / "tokenizer.json"))
-    reference: Any = LlamaForCausalLM.from_pretrained(tiny)
-    prompt = tokenizer.encode("def f(x):").ids
-    made = reference.generate(torch.tensor([prompt]), max_new_tokens=48, do_sample=False)[0, len(prompt) :]
-    generator = Generator(decoder(tmp_path / "artifact"), tokenizer)
-    text = "".join(piece.text for piece in generator.generate(prompt, Options(48, temperature=0)))
-    assert len(set(made.tolist())) > 3, "the comparison needs an answer that is not one token repeated"
-    assert text == tokenizer.decode(made.tolist())
-
-
 @pytest.mark.parametrize("tokens", [1, PACKED_TOKENS, PACKED_TOKENS + 1, 70])
 @pytest.mark.parametrize(("rows", "columns"), [(48, 64), (257, 32), (3, 40), (1, 33)])
 @pytest.mark.parametrize("offset", [0, 1, 8])
@@ -89,9 +66,9 @@ def test_int8_output_scores_pick_the_plain_winner_where_bf16_would_tie() -> None
     weight = torch.full((30, 64), 100, dtype=torch.int8)
     weight[17, 0] = 101  # ahead by far less than bf16 can tell at this size
     matrix = Int8Linear(weight, torch.ones(30))
-    x = torch.ones(64)
-    assert matrix(x.to(torch.bfloat16)[None])[0].argmax() != 17, "bf16 alone should not see it"
-    assert matrix.scores(x).argmax() == 17
+    x = torch.ones(2, 64)
+    assert matrix(x.to(torch.bfloat16))[0].argmax() != 17, "bf16 alone should not see it"
+    assert matrix.scores(x).argmax(dim=-1).tolist() == [17, 17]
 
 
 def test_int8_weights_are_within_half_a_step_of_the_originals() -> None:
@@ -101,14 +78,6 @@ def test_int8_weights_are_within_half_a_step_of_the_originals() -> None:
     assert stored["w"].dtype == torch.int8 and stored["w_scale"].shape == (30,)
     off = (stored["w"].float() * stored["w_scale"][:, None] - weight).abs()
     assert bool((off <= stored["w_scale"][:, None] * 0.51).all())
-
-
-def test_a_cache_that_is_full_refuses_another_token(tiny_int8: dict[str, Any]) -> None:
-    model = decoder(Path(tiny_int8["uri"].removeprefix("file://")))
-    cache = model.new_cache(2)
-    model.forward(TOKENS[:2], cache)
-    with pytest.raises(ValueError, match="cache holds 2 positions, 3 are needed"):
-        model.forward(TOKENS[:1], cache)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_an_unknown_scheme_is_refused_with_the_known_ones(tiny: Path, tmp_path: 
     ("source", "output", "words"),
     [
         ("/no/such/folder", "out", "--source '/no/such/folder': no such folder"),
-        ("s3://bucket/model", "out", "--source 's3://bucket/model': only local folders"),
-        ("{tiny}", "gs://bucket/model", "--output 'gs://bucket/model': only local folders"),
+        ("az://bucket/model", "out", "--source 'az://bucket/model': a folder is a path"),
+        ("{tiny}", "az://bucket/model", "--output 'az://bucket/model': a folder is a path"),
         ("{tiny}", "{tiny}/inside", "choose a folder outside"),
         ("{tiny}", "{tiny}", "choose a folder outside"),
         ("package://no_such_package/x.gguf", "out", "no package 'no_such_package' is installed"),

@@ -3,11 +3,8 @@
 import random
 
 import pytest
-import torch
 
 from tests.workloads.serving.conftest import byte_tokenizer
-from workloads.serving.generate import sample
-from workloads.serving.terms import Options
 from workloads.serving.text import Detokenizer, StopStrings
 
 TOKENIZER = byte_tokenizer()
@@ -43,15 +40,3 @@ def test_a_stop_string_is_found_across_pieces_and_nothing_of_it_is_given(step: i
 def test_the_beginning_of_a_stop_string_at_the_very_end_is_given() -> None:
     stops = StopStrings(["END"])
     assert stops.add("the EN") == "the " and stops.finish() == "EN" and not stops.stopped
-
-
-def test_top_p_keeps_only_the_likeliest_tokens_that_reach_it() -> None:
-    logits = torch.log(torch.tensor([0.1, 0.5, 0.05, 0.35]))
-    draws = torch.Generator().manual_seed(0)
-    seen = {sample(logits, Options(1, temperature=1.0, top_p=0.8), draws) for _ in range(300)}
-    assert seen == {1, 3}
-    assert {sample(logits, Options(1, temperature=1.0), draws) for _ in range(600)} == {0, 1, 2, 3}
-
-
-def test_temperature_zero_takes_the_likeliest_token() -> None:
-    assert sample(torch.tensor([0.0, 3.0, 2.9]), Options(1, temperature=0), torch.Generator()) == 1

@@ -25,7 +25,8 @@ import torch._dynamo  # AdamW asks for it: loaded once here rather than in every
 
 from tests.workloads.training.runs import ROOT
 from workloads.training import train
-from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, FsspecWriter
+from workloads.training.checkpoint import FACTS, LATEST, Checkpoints
+from workloads.training.checkpoint_files import FsspecWriter
 from workloads.training.store import Store
 
 Wanted = Callable[[tuple[Any, ...]], bool]

@@ -34,7 +34,7 @@ def test_every_mistake_is_reported_at_once() -> None:
         "--learning-rate",
         "fast",
         "--output",
-        "s3://bucket/m",
+        "az://bucket/m",
         "--clip",
         "nan",
     ]
@@ -50,8 +50,8 @@ def test_every_mistake_is_reported_at_once() -> None:
         "key_value_heads=2: must divide heads=3",
         "--colour: is no setting",
         "learning_rate='fast': must be a number",
-        "output='s3://bucket/m': must be a path or file:///",
-        "mount the store",
+        "output='az://bucket/m': must be a path, file:///",
+        "mount any other store",
         "clip=nan: must be above 0",
     ):
         assert part in text
@@ -88,7 +88,7 @@ def test_a_path_or_file_uri_names_a_local_folder(given: str, path: str) -> None:
 
 @pytest.mark.parametrize("given", ["gs://bucket/m", "file://host/a", "file:relative", "memory://x"])
 def test_any_other_uri_is_refused(given: str) -> None:
-    with pytest.raises(ConfigError, match="must be a path or file:///absolute/path.*mount the store"):
+    with pytest.raises(ConfigError, match="must be a path, file:///absolute/path.*mount any other store"):
         local_path("output", given)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from pathlib import Path
 
@@ -15,9 +16,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def leave_behind(store: Store, age: float) -> None:
-    """The lease of a run called dead, whose heart stopped `age` seconds ago."""
-    lease = {"run": "dead", "token": "x", "beat": time.time() - age, "seconds": 60.0}
+    """The lease of a run called dead, whose heart stopped `age` seconds ago, on a machine whose clock is wrong."""
+    lease = {"run": "dead", "token": "x", "beat": 12.0, "seconds": 60.0}
     store.write(LEASE, json.dumps(lease).encode())
+    then = time.time() - age
+    os.utime(f"{store.root}/{LEASE}", (then, then))
 
 
 def test_a_second_run_is_refused_with_the_holder_and_the_remedy(store: Store) -> None:

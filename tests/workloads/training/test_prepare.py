@@ -268,7 +268,7 @@ def test_text_that_is_no_utf8_is_refused_for_a_tokenizer_and_fine_as_bytes(
     [
         (["--tokenizer", "nowhere.json"], "tokenizer='nowhere.json': must be 'bytes' or a tokenizer.json"),
         (["--shard-tokens", "0"], "shard_tokens=0: must be at least 1"),
-        (["--output", "s3://bucket/x"], "output='s3://bucket/x': must be a path or file:///"),
+        (["--output", "az://bucket/x"], "output='az://bucket/x': must be a path, file:///"),
         (["--colour", "red"], "--colour: is no setting"),
     ],
 )

@@ -1,0 +1,37 @@
+"""How large the key/value cache may be: a setting, held against the memory that is there when a server starts."""
+
+from pathlib import Path
+
+MIB = 1024 * 1024
+_MEMINFO = Path("/proc/meminfo")
+_GROUP = Path("/sys/fs/cgroup")  # of this container, where there is one
+
+
+class CacheTooLarge(Exception):
+    """The cache does not fit this machine or container, or is too small for anything."""
+
+
+def cache_positions(mib: int, position_bytes: int) -> int:
+    """Positions in `mib` MiB of cache at `position_bytes` each. Raises CacheTooLarge."""
+    free = available_bytes()
+    if mib * MIB > free:
+        raise CacheTooLarge(
+            f"--cache-mib {mib}: {free // MIB} MiB of memory are available here; "
+            "give less, or the server more memory"
+        )
+    return mib * MIB // position_bytes
+
+
+def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int:
+    """Bytes that this process could still take: what the system calls available, and a container's limit."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    free = int(lines["MemAvailable"].split()[0]) * 1024
+    try:
+        limit, used = (group / "memory.max").read_text().strip(), (group / "memory.current").read_text()
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return free  # no container of the second kind
+    if limit == "max":
+        return free
+    # file pages are given up under pressure: a mapped model counts there
+    return min(free, int(limit) - int(used) + int(statistics["inactive_file"]))

@@ -1,0 +1,62 @@
+"""From scores to the next token, for each answer after its own options.
+
+An answer draws from a generator of its own, so its tokens do not depend on who shares its batch.
+"""
+
+from collections import Counter
+
+import torch
+
+from workloads.serving.terms import Options
+
+NUCLEUS = 256  # candidates sorted first; only where they do not reach top_p is the whole vocabulary sorted
+
+
+class Sampler:
+    """Chooses the tokens of one answer; `ends` are the model's end tokens."""
+
+    def __init__(self, options: Options, ends: frozenset[int]) -> None:
+        self._options = options
+        self._ends = sorted(ends)
+        self._seen: Counter[int] = Counter()
+        self._random = torch.Generator()
+        self._random.manual_seed(options.seed) if options.seed is not None else self._random.seed()
+        # whether the likeliest token as it comes is the answer: then a whole batch is chosen at once
+        self.plain = options.temperature == 0 and not (
+            options.logit_bias or options.presence_penalty or options.frequency_penalty or options.min_tokens
+        )
+
+    def choose(self, scores: torch.Tensor) -> int:
+        """The next token after fp32 `scores` (vocabulary,), which may be changed."""
+        token = draw(self._adjusted(scores), self._options, self._random)
+        self._seen[token] += 1
+        return token
+
+    def _adjusted(self, scores: torch.Tensor) -> torch.Tensor:
+        options = self._options
+        for token, bias in options.logit_bias:
+            scores[token] += bias
+        if options.presence_penalty or options.frequency_penalty:
+            for token, times in self._seen.items():
+                scores[token] -= options.presence_penalty + options.frequency_penalty * times
+        if self._seen.total() < options.min_tokens:
+            scores[self._ends] = -torch.inf
+        return scores
+
+
+def draw(scores: torch.Tensor, options: Options, random: torch.Generator) -> int:
+    """One token from fp32 `scores` (vocabulary,), by temperature, top_k and top_p."""
+    if options.temperature == 0:
+        return int(scores.argmax())
+    chances = torch.softmax(scores / options.temperature, dim=-1).cpu()
+    count = options.top_k or (NUCLEUS if options.top_p < 1 else 0)
+    if not count:
+        return int(torch.multinomial(chances, 1, generator=random))
+    best, tokens = chances.topk(min(count, chances.shape[0]))
+    if options.top_k:
+        best /= best.sum()
+    elif best.sum() < options.top_p:
+        best, tokens = chances.sort(descending=True)
+    # a token stays while those before it hold less than top_p; the first one always does
+    best[best.cumsum(0) - best >= options.top_p] = 0
+    return int(tokens[torch.multinomial(best, 1, generator=random)])
