@@ -15,9 +15,9 @@ from typing import Any
 
 from workloads.manifest import ManifestError, verify_manifest
 from workloads.serving.architecture import Architecture
+from workloads.serving.schemes import SCHEMES
 
-FORMAT = 1  # the only config.json format this server knows
-SCHEMES = ("none", "int8-weight-only")
+FORMAT = 1  # of config.json: what publish writes, and the only one this server knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,51 +1,73 @@
-"""Matrices of the decoder: plain fp32, and int8 with one scale per row.
+"""Matrices of a model, one class for each way of storing them.
 
-Shapes: weight (rows, columns), input (tokens, columns), output (tokens, rows). Each int8 matrix has a plain
-path, which defines the answer, and a fast one, which a test compares with it.
+Shapes: weight (rows, columns), input (tokens, columns), output (tokens, rows). Each has a plain path, fp32 with the
+weights widened first, which defines the answer, and a fast one, which a test compares with it. The numbers behind
+the choices are in docs/decisions/0015-quantized-weights.md.
 """
 
 import torch
 from torch.nn import functional
 
-# The packed kernel reads int8 directly and wins while few tokens share one pass over the weights; beyond this
-# many rows widening the matrix once is cheaper (measured: 1 token 16 against 80 microseconds, 64 tokens 500
-# against 150, for a 576x576 matrix on one core).
-PACKED_TOKENS = 8
-# What the packed kernel takes without checking: on other boundaries it ends the process, on other widths its
+from workloads.serving.quantize import DYNAMIC_SCALE, SCALE, SCALES_ZEROS
+from workloads.serving.schemes import SCHEMES, check_device
+
+# The packed int8 kernel reads int8 directly and wins while few tokens share one pass over the weights; beyond this
+# many, widening the matrix once is cheaper (one core, 1536x576: 16 tokens 180 against 195 microseconds, 32 tokens
+# 350 against 254).
+PACKED_TOKENS = 16
+# The packed int4 kernel wins longer, since nibbles are dearer to widen (128 tokens 1300 against about 1400).
+INT4_PACKED_TOKENS = 128
+# What the packed int8 kernel takes without checking: on other boundaries it ends the process, on other widths its
 # answers are wrong (both seen).
 PACKED_BOUNDARY = 16  # bytes
 PACKED_COLUMNS = 16  # columns are a multiple of this
+INT4_ROWS = 16  # the packed int4 kernel's: rows are a multiple of this
+WIDENED_ROWS = (
+    1536  # widened at a time: the bf16 copy stays in a core's cache, which counts for an output matrix
+)
 CANDIDATES = 32  # output rows recomputed in fp32: more than can tie within bf16's rounding of the best
 
 
 class PlainLinear:
-    """An fp32 matrix."""
-
-    dtype = torch.float32  # of what `__call__` takes
+    """A matrix as it is, fp32 or bf16; also what the others have in common."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         self.weight = weight
+        self.dtype = weight.dtype  # of what `__call__` takes and gives
+        self.shape: tuple[int, ...] = tuple(weight.shape)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, self.weight)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
-        """Rows `index` (n,) as fp32 (n, columns): the embedding lookup."""
-        return self.weight[index]
+        """Rows `index` (any shape) as fp32 (..., columns): the embedding lookup."""
+        return self.weight[index].to(torch.float32)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The same product in fp32, weights widened first: what the fast path is measured against."""
+        return functional.linear(x.to(torch.float32), self.rows(torch.arange(self.shape[0])))
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """fp32 logits (n, rows) for fp32 positions (n, columns)."""
-        return functional.linear(x, self.weight)
+        """fp32 logits (..., rows) for fp32 positions (..., columns).
+
+        bf16 rounds large logits so coarsely that the best few tie; those are computed again in fp32.
+        """
+        if x.ndim == 1:
+            return self.scores(x[None])[0]
+        if self.dtype == torch.float32:
+            return self(x)
+        logits = self(x.to(self.dtype)).to(torch.float32)
+        best = logits.topk(min(CANDIDATES, logits.shape[-1])).indices
+        return logits.scatter(-1, best, (self.rows(best) @ x[..., None]).squeeze(-1))
 
 
-class Int8Linear:
+class Int8Linear(PlainLinear):
     """An int8 matrix with an fp32 scale per row; bf16 in and out on the fast path."""
-
-    dtype = torch.bfloat16
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
         # storage.py lays matrices out on the boundary; from anywhere else they are copied onto one
-        self.weight = weight if _aligned(weight) else weight.clone()
+        super().__init__(weight if _aligned(weight) else weight.clone())
+        self.dtype = torch.bfloat16
         self.scale = scale
         self._scale16 = scale.to(torch.bfloat16)  # the kernel wants scales in the input's dtype
         fits = weight.shape[1] % PACKED_COLUMNS == 0
@@ -55,30 +77,118 @@ class Int8Linear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._packed is not None and x.shape[0] <= PACKED_TOKENS and _aligned(x):
             return self._packed(x, self.weight, self._scale16)
-        return (
-            functional.linear(x, self.weight.to(torch.bfloat16)) * self._scale16
-        )  # every int8 value is exact in bf16
-
-    def plain(self, x: torch.Tensor) -> torch.Tensor:
-        """The same product in fp32, weights widened first: what the fast path is measured against."""
-        return functional.linear(x.to(torch.float32), self.rows(torch.arange(self.weight.shape[0])))
+        blocks = self.weight.split(WIDENED_ROWS)  # every int8 value is exact in bf16
+        return torch.cat([functional.linear(x, block.to(x.dtype)) for block in blocks], -1) * self._scale16
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
-        """Rows `index` (n,) as fp32 (n, columns)."""
-        return self.weight[index].to(torch.float32) * self.scale[index, None]
-
-    def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """fp32 logits (n, rows) for fp32 positions (n, columns).
-
-        bf16 rounds large logits so coarsely that the best few tie; those are computed again in fp32.
-        """
-        logits = self(x.to(torch.bfloat16)).to(torch.float32)
-        best = logits.topk(min(CANDIDATES, logits.shape[1])).indices  # (n, few)
-        exact = self.rows(best.flatten()).view(*best.shape, -1) @ x[:, :, None]
-        return logits.scatter_(1, best, exact[:, :, 0])
+        return self.weight[index].to(torch.float32) * self.scale[index][..., None]
 
 
-Linear = PlainLinear | Int8Linear
+class Int8DynamicLinear(Int8Linear):
+    """An int8 matrix whose inputs are rounded to int8 as well, with one scale per token."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        values, steps = _int8_tokens(x)
+        return (torch.ops.aten._int_mm(values, self.weight.t()) * (steps * self.scale)).to(x.dtype)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        values, steps = _int8_tokens(x)
+        # fp64: sums of products pass the 24 bits up to which fp32 counts exactly
+        return (functional.linear(values.double(), self.weight.double()) * steps * self.scale).to(
+            torch.float32
+        )
+
+
+class Int4Linear(PlainLinear):
+    """A 4-bit matrix, two columns in a byte, with a bf16 scale and zero per group of columns; bf16 in and out.
+
+    The packed kernel wants an order that depends on the processor and is not documented, so it is made here, at
+    load: a second copy of the nibbles in this process's own memory.
+    """
+
+    def __init__(self, weight: torch.Tensor, scales_zeros: torch.Tensor) -> None:
+        super().__init__(weight)
+        self.dtype = torch.bfloat16
+        self.shape = (weight.shape[0], 2 * weight.shape[1])
+        self.scales_zeros = scales_zeros  # (groups, rows, 2)
+        self.group = self.shape[1] // scales_zeros.shape[0]
+        pack = getattr(torch.ops.aten, "_convert_weight_to_int4pack_for_cpu", None)
+        fits = self.shape[0] % INT4_ROWS == 0 and weight.device.type == "cpu"
+        self._packed = pack(_nibbles(weight).to(torch.int32), 1) if pack is not None and fits else None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self._packed is not None and x.shape[0] <= INT4_PACKED_TOKENS:
+            kernel = torch.ops.aten._weight_int4pack_mm_for_cpu
+            return kernel(x.contiguous(), self._packed, self.group, self.scales_zeros)
+        return functional.linear(x, self._widened(self.weight, self.scales_zeros))
+
+    def rows(self, index: torch.Tensor) -> torch.Tensor:
+        pairs = self.scales_zeros[:, index].to(torch.float32)
+        return self._widened(self.weight[index], pairs)
+
+    def _widened(self, weight: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+        """(rows, columns) in the dtype of `pairs` (groups, rows, 2)."""
+        values = _nibbles(weight).to(pairs.dtype).sub_(8).unflatten(-1, (-1, self.group))
+        scale, zero = pairs.movedim(0, -2)[..., None].unbind(-2)
+        return (values * scale + zero).flatten(-2)
+
+
+class Float8Linear(PlainLinear):
+    """A float8 matrix with an fp32 scale per row. The fast path needs a GPU and has not run on one yet."""
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__(weight)
+        self.dtype = torch.bfloat16
+        self.scale = scale
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.is_cuda:
+            return self.plain(x).to(x.dtype)
+        steps = (
+            x.abs().amax(-1, keepdim=True).to(torch.float32).clamp_min(1e-12) / 448
+        )  # e4m3's largest value
+        values = (x / steps).to(torch.float8_e4m3fn)
+        return torch.ops.aten._scaled_mm(
+            values, self.weight.t(), scale_a=steps, scale_b=self.scale[None], out_dtype=torch.bfloat16
+        )
+
+    def rows(self, index: torch.Tensor) -> torch.Tensor:
+        # indexing a float8 tensor is not implemented everywhere; its bytes can be
+        values = self.weight.view(torch.uint8)[index].view(torch.float8_e4m3fn)
+        return values.to(torch.float32) * self.scale[index][..., None]
+
+
+Linear = PlainLinear  # what a model computes with
+
+
+def matrix(tensors: dict[str, torch.Tensor], name: str) -> Linear:
+    """The matrix called `name`: what it is, its dtype and the tensors beside it say.
+
+    Raises KeyError for a missing tensor and UnsupportedScheme where this machine does not compute it.
+    """
+    weight = tensors[name]
+    if weight.dtype == torch.float8_e4m3fn:
+        check_device(SCHEMES["fp8"])
+        return Float8Linear(weight, tensors[name + SCALE])
+    if weight.dtype == torch.uint8:
+        return Int4Linear(weight, tensors[name + SCALES_ZEROS])
+    if weight.dtype != torch.int8:
+        return PlainLinear(weight)
+    if name + DYNAMIC_SCALE in tensors:
+        return Int8DynamicLinear(weight, tensors[name + DYNAMIC_SCALE])
+    return Int8Linear(weight, tensors[name + SCALE])
+
+
+def _int8_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`x` (tokens, columns) as int8 and fp32 (tokens, 1), so that x ~ int8 * step; zeros stay zeros."""
+    wide = x.to(torch.float32)
+    steps = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
+    return (wide / steps).round_().to(torch.int8), steps
+
+
+def _nibbles(weight: torch.Tensor) -> torch.Tensor:
+    """(..., bytes) -> (..., columns) uint8 from 0 to 15."""
+    return torch.stack((weight & 15, weight >> 4), dim=-1).flatten(-2)
 
 
 def _aligned(tensor: torch.Tensor) -> bool:

@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from workloads.serving.architecture import Architecture
-from workloads.serving.linear import Int8Linear, Linear, PlainLinear
+from workloads.serving.linear import Linear, matrix
 
 
 class Cache:
@@ -75,15 +75,15 @@ class _Layer:
 
 
 class Decoder:
-    """The model over tensors named as in the artifact: `<name>` and, where it is int8, `<name>_scale`.
+    """The model over tensors named as in the artifact; what kind of matrix each is, `linear.matrix` reads.
 
-    Raises KeyError for a tensor that is missing.
+    Raises KeyError for a tensor that is missing and UnsupportedScheme where this machine does not compute one.
     """
 
     def __init__(self, architecture: Architecture, tensors: dict[str, torch.Tensor]) -> None:
         self.architecture = architecture
-        self._embedding = _linear(tensors, "model.embed_tokens.weight")
-        self._output = self._embedding if architecture.tied_output else _linear(tensors, "lm_head.weight")
+        self._embedding = matrix(tensors, "model.embed_tokens.weight")
+        self._output = self._embedding if architecture.tied_output else matrix(tensors, "lm_head.weight")
         self._norm = tensors["model.norm.weight"]
         self._layers = [_layer(tensors, f"model.layers.{index}.") for index in range(architecture.layers)]
         self.dtype = self._embedding.dtype
@@ -178,20 +178,15 @@ def _rotate(x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> tor
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def _linear(tensors: dict[str, torch.Tensor], name: str) -> Linear:
-    scale = tensors.get(f"{name}_scale")
-    return PlainLinear(tensors[name]) if scale is None else Int8Linear(tensors[name], scale)
-
-
 def _layer(tensors: dict[str, torch.Tensor], at: str) -> _Layer:
     return _Layer(
         attention_norm=tensors[f"{at}input_layernorm.weight"],
         mlp_norm=tensors[f"{at}post_attention_layernorm.weight"],
-        q=_linear(tensors, f"{at}self_attn.q_proj.weight"),
-        k=_linear(tensors, f"{at}self_attn.k_proj.weight"),
-        v=_linear(tensors, f"{at}self_attn.v_proj.weight"),
-        o=_linear(tensors, f"{at}self_attn.o_proj.weight"),
-        gate=_linear(tensors, f"{at}mlp.gate_proj.weight"),
-        up=_linear(tensors, f"{at}mlp.up_proj.weight"),
-        down=_linear(tensors, f"{at}mlp.down_proj.weight"),
+        q=matrix(tensors, f"{at}self_attn.q_proj.weight"),
+        k=matrix(tensors, f"{at}self_attn.k_proj.weight"),
+        v=matrix(tensors, f"{at}self_attn.v_proj.weight"),
+        o=matrix(tensors, f"{at}self_attn.o_proj.weight"),
+        gate=matrix(tensors, f"{at}mlp.gate_proj.weight"),
+        up=matrix(tensors, f"{at}mlp.up_proj.weight"),
+        down=matrix(tensors, f"{at}mlp.down_proj.weight"),
     )

@@ -20,16 +20,11 @@ from typing import Any
 from workloads.manifest import ManifestError, write_manifest
 from workloads.remote import RemoteError, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
-from workloads.serving.quantize import (
-    UnknownScheme,
-    find_scheme,
-    quantize,
-    tensor_bytes,
-)
+from workloads.serving.artifact import FORMAT
+from workloads.serving.quantize import quantize, tensor_bytes
+from workloads.serving.schemes import SCHEMES, UnknownScheme, UnsupportedScheme, check_device, find_scheme
 from workloads.serving.source import Source, SourceError, local_path, place, read_source
 from workloads.serving.storage import write_tensors
-
-FORMAT = 1  # of the artifact folder; a server refuses a number it does not know
 
 UNREACHABLE, REFUSED, BAD_MANIFEST = 1, 2, 3
 
@@ -37,9 +32,11 @@ UNREACHABLE, REFUSED, BAD_MANIFEST = 1, 2, 3
 def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
     """Publish `source_uri` under `scheme` to the folder `output_uri`; returns what the command prints.
 
-    Raises UnknownScheme, SourceError, UnsupportedModel or ManifestError; the output is then untouched.
+    Raises UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel or ManifestError; the output is then
+    untouched.
     """
     config = find_scheme(scheme)
+    check_device(config)
     output = place(output_uri, "--output")
     if isinstance(output, Path):
         _check_output(source_uri, output)
@@ -95,14 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--source", required=True, help="a path, file://, s3:// or gs:// folder, or package://NAME/FILE.gguf"
     )
-    parser.add_argument("--scheme", required=True, help="how weights are stored: none or int8-weight-only")
+    parser.add_argument("--scheme", required=True, help=f"how weights are stored: {', '.join(SCHEMES)}")
     parser.add_argument(
         "--output", required=True, help="a path, file://, s3:// or gs:// folder; replaced if it exists"
     )
     args = parser.parse_args(argv)
     try:
         line = json.dumps(publish(args.source, args.scheme, args.output))
-    except (UnknownScheme, SourceError, UnsupportedModel) as error:
+    except (UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel) as error:
         print(f"publish: {error}", file=sys.stderr)
         return REFUSED
     except ManifestError as error:

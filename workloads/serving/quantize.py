@@ -1,54 +1,31 @@
-"""Quantization as one verb over one small config per scheme.
+"""Quantization as one verb over one small config per scheme (schemes.py).
 
-torchao does the rounding; what leaves here is plain tensors: an int8 matrix under the weight's own name and
-one fp32 scale per row under `<name>_scale`, so a server needs neither torchao nor pickle to read them.
-The embedding matrix is quantized like the others. In a small model it is the largest one, and where input and
-output share it, it is stored once and a row is widened when its token is looked up.
+torchao does the rounding; what leaves here is plain tensors, so a server needs neither torchao nor pickle to read
+them. What a matrix `<name>` is, its dtype and the tensors beside it say (linear.py reads them so):
+
+    fp32, bf16                              as it is
+    int8  and <name>_scale                  (rows,) fp32: weight = int8 * scale
+    int8  and <name>_dynamic_scale          the same, and inputs are rounded to int8 per token
+    uint8 and <name>_scales_zeros           (columns / group, rows, 2) bf16: weight = (nibble - 8) * scale + zero;
+                                            the low nibble is the even column; the order the packed kernel reads
+    float8_e4m3fn and <name>_scale          (rows,) fp32
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-SCALE_SUFFIX = "_scale"
+from workloads.serving.schemes import BFloat16, Float8, Int4, Int8, Keep, Scheme
+
+SCALE, DYNAMIC_SCALE, SCALES_ZEROS = "_scale", "_dynamic_scale", "_scales_zeros"  # suffixes
 
 
-@dataclass(frozen=True, slots=True)
-class KeepConfig:
-    """Weights stay as they are, fp32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Int8Config:
-    """Matrices become int8 with one symmetric scale per row; vectors (the norms) stay fp32."""
-
-
-SCHEMES: dict[str, KeepConfig | Int8Config] = {"none": KeepConfig(), "int8-weight-only": Int8Config()}
-
-
-class UnknownScheme(Exception):
-    """No such scheme; the message lists the known ones."""
-
-
-def find_scheme(name: str) -> KeepConfig | Int8Config:
-    """The config of the scheme called `name`. Raises UnknownScheme."""
-    if name not in SCHEMES:
-        raise UnknownScheme(f"--scheme {name!r}: no such scheme; known are {', '.join(SCHEMES)}")
-    return SCHEMES[name]
-
-
-def quantize(tensors: dict[str, torch.Tensor], config: KeepConfig | Int8Config) -> dict[str, torch.Tensor]:
+def quantize(tensors: dict[str, torch.Tensor], config: Scheme) -> dict[str, torch.Tensor]:
     """The tensors to store for fp32 `tensors` under `config`; the input is left alone."""
-    if isinstance(config, KeepConfig):
-        return dict(tensors)
     stored: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
-        if tensor.ndim != 2:
-            stored[name] = tensor
-            continue
-        stored[name], stored[name + SCALE_SUFFIX] = _int8_rows(tensor)
+        stored |= _matrix(name, tensor, config) if tensor.ndim == 2 else {name: tensor}
     return stored
 
 
@@ -56,15 +33,60 @@ def tensor_bytes(tensors: dict[str, torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _int8_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, columns) fp32 -> the same shape int8 and (rows,) fp32, so that weight ~ int8 * scale."""
-    from torchao.quantization import (
-        Int8WeightOnlyConfig,
-        quantize_,
-    )  # a second to import, needed for int8 only
+def _matrix(name: str, weight: torch.Tensor, config: Scheme) -> dict[str, torch.Tensor]:
+    inner = ".layer" in name  # neither embedding nor output
+    match config:
+        case Keep():
+            return {name: weight}
+        case BFloat16():
+            return {name: weight.to(torch.bfloat16)}
+        case Int4(group=group) if inner and weight.shape[1] % group == 0:
+            return _int4_groups(name, weight, group)
+        case Int8(dynamic=dynamic):
+            return _int8_rows(name, weight, DYNAMIC_SCALE if dynamic and inner else SCALE)
+        case Int4():
+            return _int8_rows(name, weight, SCALE)
+        case Float8():
+            return _float8_rows(name, weight) if inner else {name: weight.to(torch.bfloat16)}
+
+
+def _int8_rows(name: str, weight: torch.Tensor, suffix: str) -> dict[str, torch.Tensor]:
+    from torchao.quantization import Int8WeightOnlyConfig
+
+    rounded = _rounded(weight, Int8WeightOnlyConfig())
+    return {name: rounded.qdata.contiguous(), name + suffix: rounded.scale.reshape(-1).to(torch.float32)}
+
+
+def _int4_groups(name: str, weight: torch.Tensor, group: int) -> dict[str, torch.Tensor]:
+    from torchao.quantization import IntxWeightOnlyConfig, MappingType, PerGroup
+
+    # bf16 before rounding: values are chosen for the scale that is stored
+    config = IntxWeightOnlyConfig(
+        weight_dtype=getattr(torch, "int4"),  # noqa: B009  absent from torch's stubs
+        granularity=PerGroup(group),
+        mapping_type=MappingType.ASYMMETRIC,
+        scale_dtype=torch.bfloat16,
+    )
+    rounded = _rounded(weight, config)
+    nibbles = (rounded.qdata + 8).to(torch.uint8)  # 0 to 15
+    scale = rounded.scale.to(torch.float32)  # (rows, columns / group)
+    zero = -rounded.zero_point.to(torch.float32) * scale
+    pairs = torch.stack((scale, zero), dim=-1).transpose(0, 1).to(torch.bfloat16).contiguous()
+    return {name: nibbles[:, 0::2] | nibbles[:, 1::2] << 4, name + SCALES_ZEROS: pairs}
+
+
+def _float8_rows(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    from torchao.quantization import Float8WeightOnlyConfig
+
+    rounded = _rounded(weight, Float8WeightOnlyConfig())
+    return {name: rounded.qdata.contiguous(), name + SCALE: rounded.scale.reshape(-1).to(torch.float32)}
+
+
+def _rounded(weight: torch.Tensor, config: Any) -> Any:
+    """torchao's tensor for fp32 `weight` (rows, columns); importing torchao takes a second, `none` needs none."""
+    from torchao.quantization import quantize_
 
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)
-    quantize_(linear, Int8WeightOnlyConfig())
-    quantized: Any = linear.weight  # now torchao's int8 tensor
-    return quantized.qdata.contiguous(), quantized.scale.reshape(-1).to(torch.float32).contiguous()
+    quantize_(linear, config)
+    return linear.weight

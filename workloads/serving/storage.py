@@ -2,7 +2,7 @@
 
 The file is ordinary safetensors (8 bytes length, JSON header, data without gaps); only the order is ours. The
 int8 kernels need matrices on a 16-byte boundary: one byte off ends the process. So the header is padded, and
-int8 matrices come before the small fp32 tensors, whose sizes are odd.
+matrices, the widest numbers first, come before vectors, whose sizes are odd.
 """
 
 import json
@@ -14,18 +14,25 @@ from typing import Any
 import torch
 
 ALIGNMENT = 64  # of the data's beginning; a cache line, and more than any kernel asks for
-_KINDS = {"I8": torch.int8, "F32": torch.float32}  # in file order
+_KINDS = {
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}  # in file order
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write contiguous int8 and fp32 `tensors`; same tensors, same bytes. Raises ValueError for others."""
+    """Write contiguous `tensors` of the kinds above; same tensors, same bytes. Raises ValueError for others."""
     names = {dtype: kind for kind, dtype in _KINDS.items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in names or not tensor.is_contiguous():
             raise ValueError(
-                f"tensor {name!r} is {tensor.dtype}; only contiguous int8 and float32 are stored"
+                f"tensor {name!r} is {tensor.dtype}; only contiguous {', '.join(_KINDS)} are stored"
             )
-    order = sorted(tensors, key=lambda name: (list(names).index(tensors[name].dtype), name))
+    kinds = list(names)
+    order = sorted(tensors, key=lambda name: (tensors[name].ndim < 2, kinds.index(tensors[name].dtype), name))
     header: dict[str, Any] = {}
     end = 0
     for name in order:
@@ -41,7 +48,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     with open(path, "wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for name in order:
-            out.write(tensors[name].numpy().tobytes())
+            out.write(tensors[name].view(torch.uint8).numpy().tobytes())  # numpy knows no bf16
 
 
 def read_tensors(weights: mmap.mmap) -> dict[str, torch.Tensor]:
