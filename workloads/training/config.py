@@ -33,7 +33,8 @@ class TrainConfig:
     final_fraction: float = 0.05  # the cosine ends at this share of the peak
     weight_decay: float = 0.1  # on matrices only; norms' scales have no reason to shrink
     clip: float = 1.0  # largest gradient norm; one odd batch must not undo many
-    precision: str = "fp32"  # or "bf16", matrix products under autocast; too small a model to gain by it
+    # or "bf16", matrix products under autocast; too small a model to gain by it. "fp8" on Hopper: see precision.py
+    precision: str = "fp32"
     compile: str = "auto"  # "on", "off", or "auto": on a GPU, where it pays; on a CPU it takes a minute first
     parallel: str = (
         "ddp"  # or "fsdp", every weight cut over the workers: for a model that fits no single device
@@ -90,7 +91,7 @@ class TrainConfig:
         require("warmup", self.warmup >= 0, "0 (none) or more")
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")
         require("weight_decay", 0 <= self.weight_decay < inf, "0 or more and finite")
-        require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
+        require("precision", self.precision in ("fp32", "bf16", "fp8"), "fp32, bf16 or fp8")
         require("compile", self.compile in ("auto", "on", "off"), "auto, on or off")
         require("parallel", self.parallel in ("ddp", "fsdp"), "ddp or fsdp")
         require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")

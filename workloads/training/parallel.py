@@ -36,7 +36,7 @@ def spread(model: LanguageModel, config: TrainConfig, workers: Workers, device: 
 def shard(model: LanguageModel, config: TrainConfig, workers: Workers, device: torch.device) -> nn.Module:
     """Cut every parameter of `model` over the workers along its first dimension, layer by layer, in place.
 
-    In bf16 the layers' matrices travel as what autocast would make of them, half the bytes. Gradients are
+    Below fp32 the layers' matrices travel as what autocast would make of them, half the bytes. Gradients are
     added in float32, and everything else stays as it is: the numbers are those of DDP.
     """
     mesh = init_device_mesh(device.type, (workers.world,))

@@ -67,5 +67,5 @@ def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> T
 
 def losses(model: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
     """The loss in nats of predicting each token of `rows` (B, T + 1) but the first; (B, T), float32."""
-    with torch.autocast(rows.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+    with torch.autocast(rows.device.type, torch.bfloat16, enabled=config.precision != "fp32"):
         return model(rows[:, :-1], rows[:, 1:])

@@ -43,6 +43,7 @@ from workloads.training.lease import Lease, LeaseLost
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer
 from workloads.training.parallel import compile_model, spread, whole
+from workloads.training.precision import check_fp8, to_fp8
 from workloads.training.preemption import PREEMPTED, Preemption
 from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
@@ -92,9 +93,12 @@ def train(
     """
     started = time.perf_counter()
     device = workers.device()
+    check_fp8(config, device)
     workers.join(device)
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain)
+    if config.precision == "fp8":
+        to_fp8(model)
     if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
         compile_model(model, config)
     parallel = spread(model, config, workers, device)
