@@ -1,7 +1,7 @@
 """Every setting of a training run on one screen, and the rules between them.
 
-Each field is a flag. The rules need no file,
-device or network; all are checked before anything starts, and every broken one is reported at once.
+Each field is a flag. The rules need no file, device or network, but for the shape that `init` gives; all are checked
+before anything starts, and every broken one is reported at once.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from workloads.remote import is_remote, open_address
+from workloads.training import warm_start
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
 from workloads.training.presets import PRESETS
@@ -59,6 +60,7 @@ class TrainConfig:
     stop_at: float = (
         0.0  # Unix time at which the run ends with a checkpoint (a capacity block's end); 0 is never
     )
+    init: str = ""  # a model folder in Llama's layout whose weights and shape the run begins with; empty draws weights
     preset: str = (
         "tiny"  # the model's shape, a name of presets.py; the flags below change single fields of it
     )
@@ -144,13 +146,21 @@ def shown(output: Path | str) -> str:
 
 
 def parse(arguments: Sequence[str], world: int) -> TrainConfig:
-    """The settings given by flags, defaults for the rest; the model's start from its preset.
+    """The settings given by flags, defaults for the rest; the model's start from its preset or from `init`'s folder.
 
-    Raises ConfigError with every mistake in them: unknown flags, values of the wrong kind, broken rules.
+    Raises RemoteError; ConfigError with every mistake in them: unknown flags, values of the wrong kind, broken rules.
     """
     (run, shape), problems = read_flags("workloads.training.train", arguments, TrainConfig, ModelConfig)
-    preset = PRESETS.get(run.get("preset", TrainConfig.preset), ModelConfig())
-    config = TrainConfig(**run, model=replace(preset, **shape))
+    if named := run.get("init"):
+        if "preset" in run:
+            problems.append(
+                f"preset={run['preset']!r}: must be left out where init={named!r} gives the shape"
+            )
+        model = warm_start.shape(warm_start.open_folder(place("init", named)), shape)
+    else:
+        preset = PRESETS.get(run.get("preset", TrainConfig.preset), ModelConfig())
+        model = replace(preset, **shape)
+    config = TrainConfig(**run, model=model)
     problems += config.problems(world)  # an unreadable field has its default here, which breaks no rule
     if problems:
         raise ConfigError(*problems)

@@ -28,11 +28,13 @@ class Run:
     optimizer: torch.optim.Optimizer
     parallel: torch.nn.Module  # the model as the workers share it
     step: int = 0
+    init_digest: str | None = None  # of the folder that the first weights came from
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with for this run to go on from it."""
         shape = asdict(self.config.model)
-        return {"data_digest": self.corpus.digest, "seed": self.config.seed, "model": shape}
+        begun = {"data_digest": self.corpus.digest, "seed": self.config.seed, "init_digest": self.init_digest}
+        return {**begun, "model": shape}
 
 
 def take_step(run: Run) -> tuple[Tensor, Tensor]:

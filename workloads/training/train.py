@@ -34,7 +34,7 @@ from workloads.remote import RemoteError
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.checkpoint import Checkpoints, Learner
 from workloads.training.checkpoint_files import hush
-from workloads.training.config import TrainConfig, parse, shown
+from workloads.training.config import TrainConfig, parse, place, shown
 from workloads.training.data import Corpus, load_corpus
 from workloads.training.evaluation import evaluate
 from workloads.training.export import destination, export
@@ -49,6 +49,7 @@ from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
 from workloads.training.step import Run, take_step
 from workloads.training.store import Store, Unreachable, open_stores
+from workloads.training.warm_start import begin, open_folder
 from workloads.training.workers import Workers, die_with_launcher, end_process, leave, run_name
 
 
@@ -97,6 +98,9 @@ def train(
     workers.join(device)
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain)
+    init_digest = None
+    if config.init:
+        init_digest = begin(open_folder(place("init", config.init)), model, corpus.tokenizer)
     if config.precision == "fp8":
         to_fp8(model)
     if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
@@ -104,7 +108,7 @@ def train(
     parallel = spread(model, config, workers, device)
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
     optimizer = build_optimizer(model, config)
-    run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel)
+    run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel, init_digest=init_digest)
     checkpoints = Checkpoints(stores, config.keep, workers, lease) if stores else None
     if checkpoints and (facts := checkpoints.restore(Learner(model, optimizer), run.identity())):
         run.step, sampler.position = facts["step"], facts["position"]
@@ -134,6 +138,8 @@ def train(
             "seconds": round(time.perf_counter() - started, 2),
             "torch": str(torch.__version__),
         }
+        if init_digest:
+            record |= {"init": config.init, "init_digest": init_digest}
         if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
             record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
         digest = export(output, published, corpus.tokenizer, record)

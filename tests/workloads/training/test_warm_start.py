@@ -1,0 +1,234 @@
+"""A run that begins with the weights of a model folder: what transformers wrote, what we wrote, and what is refused."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder on disk needs no network
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from tests.workloads.training.runs import TINY, lines
+from workloads.manifest import manifest_digest
+from workloads.training.config import TrainConfig, parse
+from workloads.training.data import load_corpus, windows
+from workloads.training.flags import ConfigError
+from workloads.training.model import LanguageModel
+from workloads.training.sampler import Sampler
+from workloads.training.train import main
+from workloads.training.warm_start import load, shape
+
+RUN = ["--steps=6", "--batch=4", "--warmup=2", "--evaluation-bytes=2000", "--log-every=1"]
+THEIRS: dict[str, Any] = {
+    "vocab_size": 257,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "rope_theta": 500.0,
+    "rms_norm_eps": 1e-3,
+    "tie_word_embeddings": True,
+}
+LAYOUTS = {
+    "grouped and tied": {},
+    "grouped and untied": {"tie_word_embeddings": False},
+    "full and tied": {"num_key_value_heads": 4},
+    "full and untied": {"num_key_value_heads": 4, "tie_word_embeddings": False},
+}
+
+
+def written(folder: Path, shard: str = "5GB", **changes: Any) -> LlamaForCausalLM:
+    """A model of transformers, saved by it; every weight is drawn, scales too."""
+    torch.manual_seed(4)
+    model = LlamaForCausalLM(LlamaConfig(**{**THEIRS, **changes}))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return model
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_model_of_transformers_is_read_from_shards_and_computes_the_same_logits(
+    tmp_path: Path, layout: str
+) -> None:
+    theirs = written(tmp_path, shard="20KB", **LAYOUTS[layout])
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    ours = LanguageModel(shape(tmp_path, {}))
+    assert load(tmp_path, ours).startswith("sha256:")
+    assert (ours.config.rope_theta, ours.config.norm_eps) == (500.0, 1e-3)
+    assert ours.parameter_count() == sum(weight.numel() for weight in theirs.parameters())
+    tokens = torch.randint(0, 257, (2, 64), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = theirs(tokens).logits
+        assert expected.std() > 0.05, "logits that are all alike would agree by chance"
+        assert (ours(tokens) - expected).abs().max() < 1e-4
+
+
+def tuned(
+    corpus: Path, init: str, output: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[list, dict]:
+    """A run that begins there: its lines and its record."""
+    given = [*RUN, "--data", str(corpus), "--init", init, "--output", str(output), "--context", "32", *more]
+    assert main(given) == 0
+    captured = capsys.readouterr()
+    [record] = lines(captured.out)
+    return lines(captured.err), record
+
+
+def test_the_first_loss_is_that_of_the_given_weights_and_training_lowers_it(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = written(tmp_path / "theirs")
+    told, record = tuned(corpus, str(tmp_path / "theirs"), tmp_path / "model", capsys, "--steps", "40")
+    tokens = load_corpus(TrainConfig(data=str(corpus))).training
+    rows = windows(tokens, Sampler(len(tokens), 32, seed=0).take(4), 32)
+    with torch.no_grad():
+        expected = theirs(rows, labels=rows).loss.item()
+    assert told[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    assert told[-1]["loss"] < expected - 0.5
+    assert record["init_digest"].startswith("sha256:")
+    again: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    with torch.no_grad():
+        assert again(rows, labels=rows).loss.item() < expected - 0.5
+    assert (again.config.rms_norm_eps, again.config.tie_word_embeddings) == (1e-3, True)
+
+
+def test_our_own_export_is_a_start_and_its_manifest_names_it_in_the_record(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first"
+    assert main([*TINY, "--data", str(corpus), "--output", str(first)]) == 0
+    capsys.readouterr()
+    _, record = tuned(
+        corpus, first.as_uri(), tmp_path / "second", capsys, "--steps", "1", "--learning-rate", "1e-12"
+    )
+    assert record["init_digest"] == manifest_digest(first)
+    assert json.loads((tmp_path / "second" / "record.json").read_text())["init"] == first.as_uri()
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, tmp_path / "second"))
+    assert all(torch.allclose(before[name], after[name], rtol=0, atol=1e-6) for name in before)
+
+
+def test_a_checkpoint_wins_over_the_start_and_other_first_weights_are_another_run(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "theirs")
+    written(tmp_path / "others", initializer_range=0.5)
+    calm, _ = tuned(corpus, str(tmp_path / "theirs"), tmp_path / "calm", capsys)
+    given = [*RUN, "--context=32", "--data", str(corpus), "--output", str(tmp_path / "model"), "--run-id=one"]
+    given += ["--checkpoints", str(tmp_path / "kept")]
+    assert main([*given, "--init", str(tmp_path / "theirs"), "--stop-at=1"]) == 75
+    first = lines(capsys.readouterr().err)
+    assert main([*given, "--init", str(tmp_path / "others")]) == 2
+    assert "has init_digest='sha256:" in capsys.readouterr().err
+    assert main([*given, "--init", str(tmp_path / "theirs")]) == 0
+    told = [*first, *lines(capsys.readouterr().err)]
+    assert [(line["step"], line["loss"]) for line in told] == [(line["step"], line["loss"]) for line in calm]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model_type": "mistral"}, "model_type='mistral': must be 'llama'"),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu': must be 'silu'"),
+        ({"attention_bias": True}, "attention_bias=True: must be False"),
+        (
+            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}},
+            "rope_type='llama3': must be 'default'",
+        ),
+        ({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": None}, "rope_type='linear'"),
+        ({"head_dim": 16}, "head_dim=16: must be hidden_size / num_attention_heads"),
+        ({"vocab_size": None}, "vocab_size=None: must be a number"),
+    ],
+)
+def test_what_the_model_would_compute_otherwise_is_refused_by_its_field(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    config = LlamaConfig(**THEIRS).to_dict()
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(ConfigError, match="take a model in Llama's plain layout") as error:
+        shape(tmp_path, {})
+    assert said in str(error.value)
+
+
+def test_a_flag_that_is_not_of_the_folders_model_is_refused_and_a_shorter_context_is_not(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path)
+    init = ["--init", str(tmp_path)]
+    assert parse([*init, "--context", "32", "--width", "32"], world=1).model.context == 32
+    with pytest.raises(ConfigError) as error:
+        parse([*init, "--context", "128", "--tied", "false"], world=1)
+    assert "context=128: the model of init=" in str(error.value) and "tied=False: the model of" in str(
+        error.value
+    )
+    with pytest.raises(ConfigError, match="preset='tiny': must be left out"):
+        parse([*init, "--preset", "tiny"], world=1)
+    with pytest.raises(ConfigError, match="must be a folder with config.json and safetensors"):
+        parse(["--init", str(tmp_path / "nowhere")], world=1)
+
+
+@pytest.mark.parametrize("damage", ["a weight less", "another shape", "one more", "cut off", "no shard"])
+def test_weights_that_are_not_the_models_are_refused_by_name(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    written(tmp_path / "theirs")
+    file = tmp_path / "theirs" / "model.safetensors"
+    weights = load_file(file)
+    name = "model.layers.1.mlp.up_proj.weight"
+    if damage == "a weight less":
+        del weights[name]
+    elif damage == "another shape":
+        weights[name] = weights[name][:-1].clone()
+    elif damage == "one more":
+        weights["model.layers.0.self_attn.q_proj.bias"] = torch.zeros(32)
+    save_file(weights, file)
+    if damage == "cut off":
+        os.truncate(file, 5000)
+    elif damage == "no shard":
+        file.unlink()
+    given = [
+        *RUN,
+        "--data",
+        str(corpus),
+        "--init",
+        str(tmp_path / "theirs"),
+        "--output",
+        str(tmp_path / "model"),
+    ]
+    assert main([*given, "--context=32"]) == 2
+    said = capsys.readouterr().err
+    assert {
+        "a weight less": "layers.1.mlp.up_proj.weight is in no file",
+        "another shape": f"{name} is [47, 32], the model has [48, 32]",
+        "one more": "model.layers.0.self_attn.q_proj.bias is [32], the model has no such weight",
+    }.get(damage, "model.safetensors cannot be read") in said
+    assert not (tmp_path / "model").exists()
+
+
+def test_data_of_another_tokenizer_than_the_models_is_refused_with_the_one_to_use(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "theirs"
+    written(first)
+    model = {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "[UNK]": 2}, "unk_token": "[UNK]"}
+    (first / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": model}))
+    given = [
+        *RUN,
+        "--data",
+        str(corpus),
+        "--init",
+        str(first),
+        "--output",
+        str(tmp_path / "model"),
+        "--context=32",
+    ]
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert "its tokenizer and the data's differ in " in said and f"--tokenizer {first}/tokenizer.json" in said
