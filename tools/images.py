@@ -73,24 +73,18 @@ def build(builder: Builder, options: argparse.Namespace) -> list[str]:
         secrets = image_pip.secrets(Path(scratch))
         for target, name in zip(TARGETS, names, strict=True):
             say(f"images: building {name}")
+            made = Path(scratch) / target
             # The build only fetches packages: the machine's own network does, without a bridge or its plugins.
             command = [*builder.build, "--layers", "--format", "docker", "--network", "host", *secrets]
-            # The commit's date is the only one in an image, so that two builds of one commit agree.
-            command += [
-                "--timestamp",
-                _git("log", "-1", "--format=%ct") or "0",
-                "--target",
-                target,
-                "--tag",
-                name,
-            ]
+            # No date at all: two builds of the same sources agree, and a new commit takes up old layers.
+            command += ["--timestamp", "0", "--iidfile", str(made), "--target", target, "--tag", name]
             for key, value in arguments.items():
                 command += ["--build-arg", f"{key}={value}"]
-            if subprocess.run([*command, "--file", FILE, "."], cwd=ROOT).returncode:
-                what = f"{name} was not built, see above"
-                raise Problem(
-                    what, "mend what it names and run the same command again: finished layers are kept"
-                )
+            done = subprocess.run([*command, "--file", FILE, "."], cwd=ROOT)
+            # podman ends with 0 when it is interrupted, and then there is no image.
+            if done.returncode or not made.exists():
+                remedy = "mend what it names and run the same command again: finished layers are kept"
+                raise Problem(f"{name} was not built, see above", remedy)
     return names
 
 

@@ -219,6 +219,8 @@ def podman(tmp_path: Path) -> Path:
         "    print(*sys.argv[1:], file=told)\n"
         "if sys.argv[1] == 'info':\n"
         "    print(json.dumps({'store': {'graphRoot': str(at / 'images')}}))\n"
+        "if '--iidfile' in sys.argv and not (at / 'interrupted').exists():\n"
+        "    pathlib.Path(sys.argv[sys.argv.index('--iidfile') + 1]).write_text('sha256:0')\n"
         "for word in sys.argv:\n"
         "    if word.startswith('id=pip.conf,src='):\n"
         "        (at / 'pip.conf').write_text(pathlib.Path(word.split('src=')[1]).read_text())\n"
@@ -255,6 +257,17 @@ def test_an_indexs_password_reaches_a_build_as_a_secret_and_in_no_other_way(
     assert "secret@" not in told + "".join(capfd.readouterr())
     config = (podman.parent / "pip.conf").read_text()
     assert f"index-url = {address}" in config and "nowhere" not in config
+
+
+def test_an_interrupted_build_that_ends_with_0_is_no_image(
+    podman: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (podman.parent / "interrupted").touch()
+    monkeypatch.setenv("PATH", os.pathsep.join([str(podman.parent), os.environ["PATH"]]))
+    monkeypatch.setitem(images.DISK_GB, "cpu", 0)
+    assert images.main([]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "error: localhost/skerry-training:cpu was not built" in said.err
 
 
 def test_a_builder_that_does_not_work_is_told_with_its_own_words(tmp_path: Path) -> None:
