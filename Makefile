@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local clean
+.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local horovod ray clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -50,6 +50,14 @@ sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=nam
 bench-local: ## time the local stack: up, up without changes, preview, down
 	@$(PYTHON) -m tools.setup
 	@$(toolkit) -m bench.local_stack
+
+horovod: ## the training loop with Horovod between two workers, in an environment of its own
+	@$(PYTHON) -m tools.setup workloads
+	@$(PYTHON) -m bench.variants horovod
+
+ray: ## the training loop under Ray Train, two workers, in an environment of its own
+	@$(PYTHON) -m tools.setup workloads
+	@$(PYTHON) -m bench.variants ray
 
 clean: ## remove .tools and .skerry, unless a stack is up
 	@$(PYTHON) -m tools.clean

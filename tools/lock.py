@@ -28,7 +28,11 @@ TOOLKIT, DEV = "requirements.txt", "requirements-dev.txt"
 WORKLOADS, TORCH = "workloads/requirements.txt", "workloads/requirements-torch.txt"
 MODELS, TEST = "workloads/requirements-models.txt", "workloads/requirements-test.txt"
 GO = "tools/engine/requirements-go.txt"
-LOCKS = (TOOLKIT, DEV, WORKLOADS, TORCH, MODELS, TEST, GO)
+RAY = "workloads/training/ray/requirements.txt"
+HOROVOD = "workloads/training/horovod/requirements.txt"
+HOROVOD_SDIST = "workloads/training/horovod/requirements-sdist.txt"
+APART = (HOROVOD, HOROVOD_SDIST)  # an environment with an older torch: it need not agree with the others
+LOCKS = (TOOLKIT, DEV, WORKLOADS, TORCH, MODELS, TEST, GO, RAY, *APART)
 
 WORKLOAD_INPUTS = ("workloads/training/requirements.in", "workloads/serving/requirements.in")
 MODEL_INPUT = "workloads/serving/models.in"
@@ -125,8 +129,20 @@ def lock_all(upgrade: bool) -> None:
     test = resolve([TEST_INPUT], [TEST], [*shared, WORKLOADS, TORCH], upgrade)
     write(TEST, [TEST_INPUT], without(test, both))
 
-    go_input = GO.replace(".txt", ".in")
-    write(GO, [go_input], resolve([go_input], [GO], shared, upgrade, "--no-deps"))
+    ray = resolve([as_input(RAY)], [RAY], [*shared, WORKLOADS, TORCH], upgrade)
+    write(RAY, [as_input(RAY)], without(ray, both))
+    write(HOROVOD, [as_input(HOROVOD)], resolve([as_input(HOROVOD)], [HOROVOD], [], upgrade))
+    sdist = resolve(
+        [as_input(HOROVOD_SDIST)], [HOROVOD_SDIST], [], upgrade, "--no-deps", "--no-binary", "horovod"
+    )
+    write(HOROVOD_SDIST, [as_input(HOROVOD_SDIST)], sdist)
+
+    write(GO, [as_input(GO)], resolve([as_input(GO)], [GO], shared, upgrade, "--no-deps"))
+
+
+def as_input(lock: str) -> str:
+    """The file that a lock with one input is made from."""
+    return lock.replace(".txt", ".in")
 
 
 def faults(root: Path = ROOT) -> list[str]:
@@ -144,7 +160,8 @@ def faults(root: Path = ROOT) -> list[str]:
         if name in LOCKS:
             bare = [block for block in blocks((root / name).read_text()) if "--hash=sha256:" not in block]
             found += [f"{name}: {block} has no hash; run `make lock`" for block in bare]
-    pinned = {name: versions((root / name).read_text()) for name in LOCKS if (root / name).exists()}
+    agreeing = [name for name in LOCKS if name not in APART and (root / name).exists()]
+    pinned = {name: versions((root / name).read_text()) for name in agreeing}
     for package in sorted({package for lock in pinned.values() for package in lock}):
         rows = {name: lock[package] for name, lock in pinned.items() if package in lock}
         if len({frozenset(row) for row in rows.values()}) > 1:

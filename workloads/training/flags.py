@@ -20,13 +20,17 @@ def read_flags(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The values given for the fields of each owner, and every mistake: unknown flags, values of the wrong kind.
 
-    A field that is no text, number or truth value is no flag. Raises ConfigError for a flag without a value.
+    A field that is no text, number or truth value is no flag; a tuple of texts is one that may be repeated. Raises
+    ConfigError for a flag without a value.
     """
     parser = _Parser(prog=program, allow_abbrev=False)
     flags = [(owner, each) for owner in owners for each in fields(owner) if each.type in _READ]
     for _, each in flags:
         flag = "--" + each.name.replace("_", "-")
-        parser.add_argument(flag, metavar=_KIND[each.type].upper(), help=f"default: {each.default!r}")
+        action = "append" if each.type in _REPEATED else "store"
+        parser.add_argument(
+            flag, action=action, metavar=_KIND[each.type].upper(), help=f"default: {each.default!r}"
+        )
     given, unknown = parser.parse_known_args(arguments)
     problems = []
     for before, word in zip(["", *unknown], unknown, strict=False):
@@ -39,15 +43,35 @@ def read_flags(
         text = getattr(given, each.name)
         if text is not None:
             try:
-                values[owner][each.name] = _READ[each.type](text)
-            except (ValueError, KeyError):
-                rule = f"must be {_KIND[each.type]}; the default is {each.default!r}"
-                problems.append(f"{each.name}={text!r}: {rule}")
+                values[owner][each.name] = read_value(each.type, text)
+            except ValueError as error:
+                problems.append(f"{each.name}={text!r}: {error}; the default is {each.default!r}")
     return list(values.values()), problems
 
 
-_READ: dict[Any, Any] = {str: str, int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
-_KIND: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+def read_value(kind: Any, text: Any) -> Any:
+    """The value of this kind that a flag's text stands for; raises ValueError with the rule."""
+    try:
+        return _READ[kind](text)
+    except (ValueError, KeyError):
+        raise ValueError(f"must be {_KIND[kind]}") from None
+
+
+_REPEATED = (tuple[str, ...],)
+_READ: dict[Any, Any] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: {"true": True, "false": False}.__getitem__,
+    tuple[str, ...]: tuple,
+}
+_KIND: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: "text, repeatable",
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -66,3 +66,10 @@ def test_torch_and_the_cuda_libraries_stand_in_a_lock_of_their_own() -> None:
     assert not [
         name for name in without if name.startswith(("nvidia-", "cuda-")) or name in ("torch", "triton")
     ]
+
+
+def test_an_environment_apart_may_pin_another_version_and_needs_its_hashes_all_the_same(root: Path) -> None:
+    file = root / lock.HOROVOD
+    assert lock.versions(file.read_text())["torch"] != lock.versions((root / lock.TORCH).read_text())["torch"]
+    file.write_text(file.read_text() + "extra==1.0\n")
+    assert lock.faults(root) == [f"{lock.HOROVOD}: extra==1.0 has no hash; run `make lock`"]

@@ -1,0 +1,1 @@
+"""The same training under launchers other than torchrun: see loop.py for what is the same."""

@@ -1,0 +1,61 @@
+"""The training loop with Horovod between the workers:
+
+    horovodrun --gloo -np 2 python -m workloads.training.variants.horovod_run --plain true --steps 200 --data out/data
+
+It runs in an environment of its own (`make horovod`): Horovod 0.28.1, the last release, compiles against torch 2.0.1
+and not against the torch of the other workloads. That torch lacks one function, which stands below. The gradients are
+exchanged in one go at the end of the backward pass, not while it runs.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import horovod.torch as hvd  # pyright: ignore[reportMissingImports]  (an environment of its own)
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workloads.training.config import TrainConfig
+from workloads.training.model import LanguageModel
+from workloads.training.variants.loop import loop
+from workloads.training.workers import Workers
+
+
+def rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor, eps: float) -> Tensor:
+    """As torch has it from 2.4 on."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+
+
+class Exchanged(nn.Module):
+    """A model whose gradients are the workers' mean once a backward pass is over."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+
+    def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        losses = self.model(tokens, targets)
+        losses.register_hook(self._at_the_end_of_the_backward_pass)
+        return losses
+
+    def _at_the_end_of_the_backward_pass(self, gradient: Tensor) -> None:
+        torch.autograd.Variable._execution_engine.queue_callback(self._exchange)  # as DDP does
+
+    def _exchange(self) -> None:
+        hvd.grouped_allreduce_([weight.grad for weight in self.model.parameters()], op=hvd.Average)
+
+
+def share(model: LanguageModel, config: TrainConfig, workers: Workers) -> nn.Module:
+    return Exchanged(model)
+
+
+def main(arguments: Sequence[str]) -> None:
+    hvd.init()
+    if not hasattr(functional, "rms_norm"):
+        functional.rms_norm = rms_norm
+    loop(arguments, Workers(hvd.rank(), hvd.local_rank(), hvd.size()), share, hvd.allreduce)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,41 @@
+"""What every variant runs: model, data, order, optimizer and step of the training program, and a line for each step.
+
+Left out: checkpoints, evaluation and export. A variant shows that the loop does not depend on its launcher.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from workloads.training.config import TrainConfig, parse
+from workloads.training.data import load_corpus
+from workloads.training.model import LanguageModel
+from workloads.training.optimizer import build_optimizer
+from workloads.training.sampler import Sampler
+from workloads.training.step import Run, take_step
+from workloads.training.workers import Workers
+
+Share = Callable[[LanguageModel, TrainConfig, Workers], nn.Module]
+
+
+def loop(arguments: Sequence[str], workers: Workers, share: Share, mean: Callable[[Tensor], Tensor]) -> None:
+    """Take all steps. `share` gives the model whose gradients the workers share, `mean` a value's over the workers.
+
+    Raises ConfigError.
+    """
+    config = parse(arguments, workers.world)
+    corpus = load_corpus(config)
+    torch.manual_seed(config.seed)
+    model = LanguageModel(config.model, plain=config.plain)
+    sampler = Sampler(len(corpus.training), config.model.context, config.seed)
+    parallel = share(model, config, workers)
+    optimizer = build_optimizer(model, config)
+    run = Run(config, workers, torch.device("cpu"), corpus, sampler, model, optimizer, parallel)
+    while run.step < config.steps:
+        run.step += 1
+        loss, _ = take_step(run)
+        loss = float(mean(loss))
+        if workers.rank == 0:
+            print(json.dumps({"step": run.step, "loss": loss}), flush=True)
