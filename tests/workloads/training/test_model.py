@@ -97,7 +97,22 @@ def test_ten_steps_of_the_fast_paths_equal_ten_of_the_plain_ones(precision: str)
     assert seen[True][-1] < seen[True][0] - 0.1
 
 
+def test_ten_steps_in_bf16_equal_ten_in_fp32_to_its_precision() -> None:
+    seen = {}
+    for precision in ("fp32", "bf16"):
+        config, model = TrainConfig(model=SMALL, precision=precision), small_model()
+        optimizer = build_optimizer(model, config)
+        seen[precision] = []
+        for _ in range(10):
+            seen[precision].append(gradients(model, rows(4, SMALL), config).item())
+            optimizer.step()
+            optimizer.zero_grad()
+    assert seen["bf16"] == pytest.approx(seen["fp32"], abs=2e-2) and seen["bf16"] != seen["fp32"]
+    assert all(weight.dtype == torch.float32 for weight in model.parameters())
+
+
 def test_the_model_is_one_graph_for_the_compiler_that_computes_the_same() -> None:
+    """Traced and differentiated as for inductor, but not made to C++: a compiler is no prerequisite of the tests."""
     torch._dynamo.reset()
     eager, compiled = small_model(), small_model()
     compiled.compile(fullgraph=True, backend="aot_eager")  # fullgraph: a break in the graph is an error
