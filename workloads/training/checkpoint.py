@@ -12,7 +12,6 @@ has the content that checkpoint.json tells; else the one before it is, and a lin
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +31,7 @@ from torch.utils._pytree import tree_map_only
 from workloads.training.checkpoint_files import Reader, Writer, reason
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
+from workloads.training.lines import Lines
 from workloads.training.store import Store, Unreachable, waits
 from workloads.training.workers import Workers
 
@@ -70,9 +70,17 @@ class Learner:
 class Checkpoints:
     """A run's checkpoints at one place, and at a second one when the first cannot be reached."""
 
-    def __init__(self, places: list[Store], keep: int, workers: Workers, lease: Lease | None) -> None:
-        """`lease` is rank 0's, on the first place."""
+    def __init__(
+        self,
+        places: list[Store],
+        keep: int,
+        workers: Workers,
+        lease: Lease | None,
+        lines: Lines | None = None,
+    ) -> None:
+        """`lease` is rank 0's, on the first place; `lines` hear what becomes of checkpoints."""
         self.places, self.keep, self.workers, self.lease = places, keep, workers, lease
+        self._tell = (lines or Lines(workers.rank)).tell
         self.group = workers.group()
         self.stall = 0.0  # seconds that the training stood still for checkpoints, so far
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -229,10 +237,6 @@ class Checkpoints:
                 return store.within(name), facts
             self._tell({"checkpoint": "not loaded", "place": store.within(name), "why": wrong})
         return None
-
-    def _tell(self, line: dict[str, Any]) -> None:
-        if self.workers.rank == 0:
-            sys.stderr.write(json.dumps(line) + "\n")  # at once: the training tells lines at the same time
 
 
 def step_name(step: int) -> str:

@@ -43,7 +43,15 @@ class TrainConfig:
     bucket_mb: int = 100  # of gradients sent at once; DDP's 25 is too small for most (pytorch/pytorch#118421)
     plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
+    evaluate_every: int = 0  # steps between looks at the held-out side on the way; 0 looks at the end only
     log_every: int = 20  # steps between progress lines
+    log: str = ""  # a file that all lines of the run are appended to, over its restarts; empty keeps none
+    metrics_port: int = 0  # where Prometheus finds rank 0; 0 is nowhere
+    metrics_address: str = "127.0.0.1"  # the same; 0.0.0.0 where a cluster's Prometheus is to reach it
+    mlflow_uri: str = (
+        ""  # a tracking server, http:// or https://; empty is none. Credentials: MLFLOW_TRACKING_*
+    )
+    mlflow_experiment: str = "skerry"  # what the run belongs to there
     checkpoints: str = (
         ""  # where the run keeps what it needs to go on, any address of fsspec; empty keeps nothing
     )
@@ -89,6 +97,16 @@ class TrainConfig:
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
         require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
         require("fallback", bool(self.checkpoints) or not self.fallback, "empty where checkpoints is")
+        require("evaluate_every", self.evaluate_every >= 0, "0 (only at the end) or a number of steps")
+        require("metrics_port", 0 <= self.metrics_port < 65536, "0 (none) or a port")
+        tracked = urlsplit(self.mlflow_uri)
+        known = not self.mlflow_uri or (tracked.scheme in ("http", "https") and "@" not in tracked.netloc)
+        require(
+            "mlflow_uri",
+            known,
+            "empty or http(s)://HOST without a password; that goes in MLFLOW_TRACKING_PASSWORD",
+        )
+        require("mlflow_experiment", bool(self.mlflow_experiment), "a name")
         require("seed", self.seed >= 0, "0 or more")
         require("warmup", self.warmup >= 0, "0 (none) or more")
         require("final_fraction", 0 <= self.final_fraction <= 1, "between 0 and 1")

@@ -1,7 +1,8 @@
 """Publish a trained model as a folder that transformers' AutoModelForCausalLM and AutoTokenizer load as it
 is.
 
-The folder also holds the run's own record and a manifest over everything; it appears whole, as the last act of a run.
+The folder also holds the run's own record, a model card and a manifest over everything; it appears whole, as the last
+act of a run.
 """
 
 import json
@@ -39,11 +40,16 @@ def destination(output: str) -> Path | str:
 
 
 def export(
-    output: Path | str, model: LanguageModel, tokenizer: TextTokenizer, record: Mapping[str, object]
+    output: Path | str,
+    model: LanguageModel,
+    tokenizer: TextTokenizer,
+    record: Mapping[str, object],
+    card: str = "",
 ) -> str:
-    """Publish `model`, its tokenizer and the run's `record` (JSON values) at `output`, replacing what was there.
+    """Publish `model`, its tokenizer, the run's `record` (JSON values) and its `card` at `output`.
 
-    Returns the manifest's digest. Raises OSError or RemoteError when the storage refuses; a folder is then as it was.
+    What was there is replaced. Returns the manifest's digest. Raises OSError or RemoteError when the storage refuses; a
+    folder is then as it was.
     """
     with publishing(output) as partial:
         save_file(exported_weights(model), partial / "model.safetensors", metadata={"format": "pt"})
@@ -54,6 +60,8 @@ def export(
         (partial / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
         _write(partial / "tokenizer_config.json", tokenizer_config(model.config, tokenizer.end_of_text_name))
         _write(partial / "record.json", record)
+        if card:
+            (partial / "README.md").write_text(card, encoding="utf-8")
         metrics = {name: record[name] for name in METRICS if name in record}
         return write_manifest(partial, data_digest=record.get("data_digest"), metrics=metrics)
 

@@ -1,5 +1,6 @@
 """One optimizer step of a run: batch, loss, gradients over all workers, clipping, update."""
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ class Run:
     parallel: torch.nn.Module  # the model as the workers share it
     step: int = 0
     init_digest: str | None = None  # of the folder that the first weights came from
+    data_wait: float = 0.0  # seconds that this worker stood still for its rows, so far
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with for this run to go on from it."""
@@ -40,8 +42,11 @@ class Run:
 def take_step(run: Run) -> tuple[Tensor, Tensor]:
     """One optimizer step; this worker's loss, and the gradient's norm over all workers before clipping."""
     config = run.config
+    asked = time.perf_counter()
     starts = run.workers.share(run.sampler.take(config.batch))
-    rows = windows(run.corpus.training, starts, config.model.context).to(run.device)  # (B / world, T + 1)
+    rows = windows(run.corpus.training, starts, config.model.context)  # (B / world, T + 1)
+    run.data_wait += time.perf_counter() - asked
+    rows = rows.to(run.device)  # not counted: the copy waits for the step that a GPU is still at
     loss = gradients(run.parallel, rows, config)
     norm = clip(run.model, config.clip)
     rate = learning_rate(config, run.step)

@@ -23,7 +23,6 @@ workers. Exit codes: 0 published, 2 a setting cannot be used, 75 stopped by SIGT
 import gc
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -32,6 +31,7 @@ import torch
 
 from workloads.remote import RemoteError
 from workloads.training.bigram import bigram_bits_per_byte
+from workloads.training.card import model_card
 from workloads.training.checkpoint import Checkpoints, Learner
 from workloads.training.checkpoint_files import hush
 from workloads.training.config import TrainConfig, parse, place, shown
@@ -40,6 +40,7 @@ from workloads.training.evaluation import evaluate
 from workloads.training.export import destination, export
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
+from workloads.training.lines import Lines
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer
 from workloads.training.parallel import compile_model, spread, whole
@@ -47,8 +48,10 @@ from workloads.training.precision import check_fp8, to_fp8
 from workloads.training.preemption import PREEMPTED, Preemption
 from workloads.training.progress import Progress
 from workloads.training.sampler import Sampler
+from workloads.training.source import commit, source_digest
 from workloads.training.step import Run, take_step
 from workloads.training.store import Store, Unreachable, open_stores
+from workloads.training.telling import telling
 from workloads.training.warm_start import begin, open_folder
 from workloads.training.workers import Workers, die_with_launcher, end_process, leave, run_name
 
@@ -64,9 +67,11 @@ def main(arguments: Sequence[str]) -> int:
         output = destination(config.output)  # refused now rather than after the training
         corpus = load_corpus(config)
         stores = open_stores(config.checkpoints, config.fallback, patience=config.store_patience)
+        name = config.run_id or run_name()
         if stores and workers.rank == 0:
-            lease = Lease(stores[0], config.run_id or run_name(), config.lease_seconds)
-        return train(config, corpus, output, workers, preemption, stores, lease)
+            lease = Lease(stores[0], name, config.lease_seconds)
+        with telling(config, workers, name) as lines:
+            return train(config, corpus, output, workers, preemption, stores, lease, lines, name)
     except ConfigError as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
@@ -87,14 +92,16 @@ def train(
     preemption: Preemption,
     stores: list[Store],
     lease: Lease | None,
+    lines: Lines,
+    name: str,
 ) -> int:
     """From the first weights, or the last checkpoint, to rank 0's export at `output`; the exit code.
 
     Raises ConfigError, FloatingPointError, Unreachable, RemoteError, LeaseLost.
     """
-    started = time.perf_counter()
     device = workers.device()
     check_fp8(config, device)
+    progress = Progress(config, workers, device, lines)
     workers.join(device)
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain)
@@ -109,21 +116,26 @@ def train(
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
     optimizer = build_optimizer(model, config)
     run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel, init_digest=init_digest)
-    checkpoints = Checkpoints(stores, config.keep, workers, lease) if stores else None
-    if checkpoints and (facts := checkpoints.restore(Learner(model, optimizer), run.identity())):
+    checkpoints = Checkpoints(stores, config.keep, workers, lease, lines) if stores else None
+    facts = checkpoints.restore(Learner(model, optimizer), run.identity()) if checkpoints else None
+    if facts:
         run.step, sampler.position = facts["step"], facts["position"]
+    about = {"run": name, "data_digest": corpus.digest, "parameters": model.parameter_count()}
+    progress.begin(run.step, facts or {}, about)
 
-    progress = Progress(config, workers, device)
     ended = learn(run, progress, checkpoints, preemption)
     if ended is not None:
+        lines.end({"ended": "preempted" if ended == PREEMPTED else "failed"})
         return ended
     tokens_per_second = progress.tokens_per_second()
 
     bits_per_byte, heldout_bytes = evaluate(model, corpus, config, workers, device)
+    progress.evaluated(run.step, bits_per_byte)
     published = whole(model, workers)
     if workers.rank == 0:
         record = {
             "steps": config.steps,
+            "tokens": config.steps * config.batch * config.model.context,
             "seed": config.seed,
             "world_size": workers.world,
             "tokens_per_second": tokens_per_second,
@@ -134,15 +146,19 @@ def train(
             "parameters": model.parameter_count(),
             "precision": config.precision,
             "device": device.type,
+            "device_name": progress.device_name,
             "data_digest": corpus.digest,
-            "seconds": round(time.perf_counter() - started, 2),
+            "code_digest": source_digest(),
+            "commit": commit(),
             "torch": str(torch.__version__),
         }
         if init_digest:
             record |= {"init": config.init, "init_digest": init_digest}
         if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
             record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
-        digest = export(output, published, corpus.tokenizer, record)
+        record |= progress.cost()
+        digest = export(output, published, corpus.tokenizer, record, model_card(name, config, record))
+        lines.end({"ended": "published", "place": shown(output)})
         print(json.dumps({"output": shown(output), "manifest_digest": digest, **record}), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
     return 0
@@ -162,13 +178,17 @@ def learn(
             progress.add(run.step, *take_step(run))
             last = run.step == config.steps
             if last or run.step % config.log_every == 0:
-                progress.tell(run.step, checkpoints.stall if checkpoints else 0.0)
+                progress.tell(run.step, checkpoints.stall if checkpoints else 0.0, run.data_wait)
             if checkpoints:
                 stop = preemption.asked(config.stop_at)
                 if stop or last or run.step % config.checkpoint_every == 0:
                     progress.refuse_bad_numbers()
                     facts = {"step": run.step, "position": run.sampler.position, **run.identity()}
-                    checkpoints.save(Learner(run.model, run.optimizer), facts)
+                    checkpoints.save(Learner(run.model, run.optimizer), facts | progress.facts())
+            if config.evaluate_every and run.step % config.evaluate_every == 0 and not last and not stop:
+                with progress.aside():
+                    found = evaluate(run.model, run.corpus, config, run.workers, run.device)
+                    progress.evaluated(run.step, found[0])
         if checkpoints is None:
             return None
         kept = checkpoints.finish()

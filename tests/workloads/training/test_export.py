@@ -42,6 +42,7 @@ def exported(folder: Path, config: ModelConfig) -> LanguageModel:
         model,
         load_tokenizer("bytes", END_OF_TEXT_NAME),
         {"data_digest": "sha256:00", "bits_per_byte": 2.5},
+        "# A card\n",
     )
     return model
 
@@ -111,7 +112,7 @@ def test_the_folder_verifies_and_names_its_data_and_metrics(tmp_path: Path) -> N
     exported(tmp_path / "model", SHAPES["tied and grouped"])
     manifest = verify_manifest(tmp_path / "model")
     assert sorted(manifest["files"]) == [
-        "config.json", "generation_config.json", "model.safetensors", "record.json", "tokenizer.json",
+        "README.md", "config.json", "generation_config.json", "model.safetensors", "record.json", "tokenizer.json",
         "tokenizer_config.json",
     ]  # fmt: skip
     assert (manifest["data_digest"], manifest["metrics"]) == ("sha256:00", {"bits_per_byte": 2.5})
