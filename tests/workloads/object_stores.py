@@ -5,11 +5,15 @@
 prints its port and serves until its stdin ends, so it never outlives a test run that was killed.
 """
 
+import http.client
 import os
 import subprocess
 import sys
+import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -74,6 +78,51 @@ def new_bucket(scheme: str) -> str:
 def files(uri: str) -> Any:
     """The file system behind an address, which has seen nothing yet."""
     return url_to_fs(uri, skip_instance_cache=True, use_listings_cache=False)[0]
+
+
+class Front(ThreadingHTTPServer):
+    """Another way to a store: it denies what `denies` says of a method and a path, and forwards the rest."""
+
+    def __init__(
+        self, store: ObjectStore, denies: Callable[[str, str], bool] = lambda method, path: False
+    ) -> None:
+        super().__init__((LOOPBACK, 0), _Forward)
+        self.store, self.denies = store, denies
+        self.environment = {
+            **store.environment,
+            ENDPOINTS[store.scheme]: f"http://{LOOPBACK}:{self.server_port}",
+        }
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Forward(BaseHTTPRequestHandler):
+    server: Front  # pyright: ignore[reportIncompatibleVariableOverride]
+    protocol_version = "HTTP/1.1"  # clients wait to be told to go on before they send a body
+
+    def forward(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.server.denies(self.command, self.path):
+            status, headers, answer = 403, [], b"<Error><Code>AccessDenied</Code></Error>"
+        else:
+            there = http.client.HTTPConnection(LOOPBACK, self.server.store.port)
+            passed = {name: value for name, value in self.headers.items() if name != "Expect"}
+            there.request(self.command, self.path, body, passed)
+            response = there.getresponse()
+            status, headers, answer = response.status, response.getheaders(), response.read()
+            there.close()
+        self.send_response_only(status)
+        for name, value in headers:
+            if name not in ("Transfer-Encoding", "Connection", "Content-Length"):
+                self.send_header(name, value)
+        length = dict(headers).get("Content-Length", len(answer)) if self.command == "HEAD" else len(answer)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward  # noqa: N815  the library's names
+
+    def log_message(self, format: str, *given: Any) -> None:
+        pass
 
 
 def serve(scheme: str, port: int) -> None:

@@ -5,16 +5,18 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from s3fs import S3FileSystem
 
-from tests.workloads.object_stores import ENDPOINTS, NOBODY, ObjectStore, files
+from tests.workloads.object_stores import ENDPOINTS, NOBODY, Front, ObjectStore, files
 from tests.workloads.training.runs import ROOT
 from workloads import remote
 from workloads.manifest import MANIFEST, ManifestError, manifest_digest, verify_manifest, write_manifest
-from workloads.remote import fetch, publishing
+from workloads.remote import RemoteError, fetch, publishing
 from workloads.transfer import BAD_MANIFEST, COPIED, UNREACHABLE
 from workloads.transfer import main as transfer
 
@@ -134,8 +136,38 @@ def test_a_copy_of_the_expected_digest_needs_no_store(
     assert fetching(f"{bucket}/one", digest).communicate(timeout=300)[0].split() == [str(folder), "0"]
 
 
+@pytest.fixture
+def front(object_store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    """A way to the store that can be told what to deny; all go by it."""
+    front = Front(object_store)
+    for name, value in front.environment.items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    yield front
+    front.shutdown()
+    S3FileSystem.clear_instance_cache()
+
+
+ON_S3 = pytest.mark.parametrize("object_store", ["s3"], indirect=True)
+
+
+@ON_S3
+def test_a_folder_whose_writing_breaks_off_is_not_there_and_not_the_one_before(
+    bucket: str, front: Front
+) -> None:
+    publish(f"{bucket}/one")
+    front.denies = lambda method, path: method == "PUT" and path.endswith("/new")
+    with pytest.raises(
+        RemoteError, match=f"{bucket}/one: cannot be written .*look whether the bucket exists"
+    ):
+        publish(f"{bucket}/one", {"new": b"new", "a": b"a"})
+    with pytest.raises(ManifestError, match="expected the manifest of a published folder, found none"):
+        fetch(f"{bucket}/one")
+
+
+@ON_S3
 def test_of_two_that_fetch_at_once_one_does_and_goes_on_where_a_killed_one_was(
-    bucket: str, tmp_path: Path
+    bucket: str, front: Front, tmp_path: Path
 ) -> None:
     digest = publish(f"{bucket}/one", {"a": b"a", "b": b"b"})
     partial = tmp_path / "cache" / f"{digest.removeprefix('sha256:')}.partial"
@@ -143,7 +175,20 @@ def test_of_two_that_fetch_at_once_one_does_and_goes_on_where_a_killed_one_was(
     (partial / "a").write_bytes(b"a")
     (partial / "b").write_bytes(b"half")
     kept = (partial / "a").stat().st_ino
-    both = [fetching(f"{bucket}/one", digest) for _ in range(2)]
+    asked: list[str] = []
+
+    def denies(method: str, path: str) -> bool:
+        """Nothing, but the first, which asks for the manifest twice, gets no object before the second asks too."""
+        asked.append(path.rpartition("/")[2])
+        if method == "GET" and asked[-1] == "b":
+            deadline = time.monotonic() + 240  # a bound on a hang
+            while asked.count(MANIFEST) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(1)  # a second that does not wait gets far in this time
+        return False
+
+    front.denies = denies
+    both = [fetching(f"{bucket}/one") for _ in range(2)]
     said = [each.communicate(timeout=300)[0].split() for each in both]
     assert said[0][0] == said[1][0]
     assert sorted(int(downloads) for _, downloads in said) == [0, 1]

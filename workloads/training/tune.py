@@ -28,9 +28,10 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from workloads.manifest import manifest_digest, publish_atomically
+from workloads.manifest import manifest_digest
+from workloads.remote import publishing
 from workloads.training import launch
-from workloads.training.config import local_path
+from workloads.training.config import local_path, shown
 from workloads.training.export import destination
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.search_space import Space, as_flags, read_space, refuse_broken_corners
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
         search.run()
         result = search.result()
         if folder:
-            result |= {"output": folder.as_uri(), "manifest_digest": search.publish(folder)}
+            result |= {"output": shown(folder), "manifest_digest": search.publish(folder)}
         print(json.dumps(result), flush=True)
     except ConfigError as error:
         print(f"workloads.training.tune: {error}", file=sys.stderr, flush=True)
@@ -229,7 +230,7 @@ class Search:
             "train_with": [*self.training, *as_flags(best.params)],
         }
 
-    def publish(self, output: Path) -> str:
+    def publish(self, output: Path | str) -> str:
         """Copy the best trial's model to `output`; its digest. Raises ConfigError when it is not on this machine."""
         best = self.study.best_trial
         model = self.folder(best.number) / "model"
@@ -238,9 +239,9 @@ class Search:
                 f"output: trial {best.number} was best and {model} is not here; publish where it ran, or train it "
                 f"again: python -m workloads.training.train {' '.join([*self.training, *as_flags(best.params)])}"
             )
-        with publish_atomically(output) as partial:
+        with publishing(output) as partial:
             shutil.copytree(model, partial, dirs_exist_ok=True)
-        return manifest_digest(output)
+        return manifest_digest(model)
 
     def keep_only_the_best_model(self) -> None:
         """Of all complete trials: a large model times many trials fills a disk."""

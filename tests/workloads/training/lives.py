@@ -5,7 +5,7 @@
 The specification is JSON: a list of lives, each with the entry's `arguments` and the `events` that befall it: `point`
 and `occurrence` say when, `act` says what. The acts are real: signals to the process itself, a limit on the size of
 files, a store that is moved away, a damaged file. The result on stdout is JSON: for each life its exit code (negative
-for a signal), what it said on stderr, and what `latest` was at its end.
+for a signal), what it said on stderr, and what `latest` was at its end (in a folder).
 """
 
 import json
@@ -16,12 +16,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch._dynamo  # AdamW asks for it: loaded once here rather than in every life
+from fsspec.core import url_to_fs
 
 from tests.workloads.training.runs import ROOT
 from workloads.training import train
@@ -74,6 +76,17 @@ def free_disk(place: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+def fill_volume(place: Path) -> None:
+    """Not a byte more fits on the file system that the place is on: a small one, made for that."""
+    with suppress(OSError), open(place.parent / "ballast", "wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(512))
+
+
+def free_volume(place: Path) -> None:
+    (place.parent / "ballast").unlink()
+
+
 def lose_store(place: Path) -> None:
     """The store is gone and nothing can be made in its stead."""
     place.rename(place.with_name("away"))
@@ -102,16 +115,31 @@ def lose_facts(place: Path) -> None:
     (newest(place) / FACTS).unlink()
 
 
-ACTS = {
+def alter_object(uri: str) -> None:
+    files = url_to_fs(uri)[0]
+    latest = files.cat_file(f"{uri}/{LATEST}").decode()
+    files.pipe_file(f"{uri}/{latest}/__0_0.distcp", b"altered")
+
+
+def stop_store(place: object) -> None:
+    """The process of the object store that the environment names is killed."""
+    os.kill(int(os.environ["STORE_PROCESS"]), signal.SIGKILL)
+
+
+ACTS: dict[str, Callable[[Any], None]] = {
     "kill": kill,
     "terminate": terminate,
     "fill disk": fill_disk,
     "free disk": free_disk,
+    "fill volume": fill_volume,
+    "free volume": free_volume,
     "lose store": lose_store,
     "cut": cut,
     "alter": alter,
     "lose file": lose_file,
     "lose facts": lose_facts,
+    "alter object": alter_object,
+    "stop store": stop_store,
 }
 
 
@@ -135,10 +163,16 @@ def arm(point: str, occurrence: int, act: Callable[[], None]) -> None:
     setattr(owner, name, watched)
 
 
+def where(arguments: list[str]) -> Any:
+    """The place for checkpoints: a folder, or an address as it was given."""
+    given = arguments[arguments.index("--checkpoints") + 1]
+    return given if "://" in given else Path(given)
+
+
 def live(life: dict[str, Any]) -> None:
     """One life in this process; never returns."""
     arguments = life["arguments"]
-    place = Path(arguments[arguments.index("--checkpoints") + 1])
+    place = where(arguments)
     for event in life.get("events", []):
         act = ACTS[event["act"]]
         arm(event["point"], event["occurrence"], lambda act=act: act(place))
@@ -167,16 +201,19 @@ def lead(lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
             _, status = os.waitpid(child, 0)
             said.seek(0)
             text = said.read().decode()
-        place = Path(life["arguments"][life["arguments"].index("--checkpoints") + 1])
-        latest = (place / LATEST).read_text() if (place / LATEST).exists() else ""
+        place = where(life["arguments"])
+        latest = (place / LATEST).read_text() if isinstance(place, Path) and (place / LATEST).exists() else ""
         code = os.waitstatus_to_exitcode(status)
         results.append({"code": code, "said": text, "latest": latest})
     return results
 
 
-def lived(*lives: dict[str, Any]) -> list[dict[str, Any]]:
-    """For tests: the lives' results, from a process that loads torch once and has run nothing itself."""
-    command = [sys.executable, "-m", "tests.workloads.training.lives", json.dumps(lives)]
+def lived(*lives: dict[str, Any], within: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """For tests: the lives' results, from a process that loads torch once and has run nothing itself.
+
+    `within` are words of a command that runs the rest of its words in a place of its own.
+    """
+    command = [*within, sys.executable, "-m", "tests.workloads.training.lives", json.dumps(lives)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -1,6 +1,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from tests.workloads.training.runs import ENDLESS, TINY, TRAIN, await_first_step, launch, lines, start
+from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, lines, start
 from workloads.training.checkpoint import Checkpoints, Learner
 from workloads.training.config import TrainConfig
 from workloads.training.flags import ConfigError
@@ -100,6 +101,12 @@ def test_a_fact_that_differs_is_named_with_both_values(checkpoints: Checkpoints)
         ConfigError, match="has data_digest='sha256:aa' and this run 'sha256:bb'; take another place"
     ):
         checkpoints.restore(learner(1), {"data_digest": "sha256:bb"})
+
+
+def test_importing_changes_no_filter_of_warnings() -> None:
+    program = "import warnings, torch.distributed.checkpoint; before = list(warnings.filters); "
+    program += "import workloads.training.checkpoint; assert warnings.filters == before"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_a_store_gives_up_after_its_patience_and_not_before() -> None:
