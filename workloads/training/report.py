@@ -102,7 +102,7 @@ def draw(lines: Path, output: Path) -> None:
             panel.set_xlabel("optimizer step")
         panels[-1].set_xlim(left=0)
         metadata = {"Date": None} if output.suffix == ".svg" else None
-        figure.savefig(output, dpi=130, metadata=metadata)
+        figure.savefig(output, dpi=100, metadata=metadata)
 
 
 def title(lives: list[Life]) -> str:

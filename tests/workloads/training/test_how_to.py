@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.workloads.training.runs import ROOT
+from tests.workloads.training.test_telling import free_port
 from workloads.manifest import manifest_digest
 
 
@@ -31,6 +34,15 @@ def test_the_commands_of_the_how_to_do_what_it_says(tmp_path: Path) -> None:
     _, stop, resume = do("train-and-resume.md", tmp_path)
     assert '"at_step": 1,' in stop and '"loaded", "at_step": 1,' in resume
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()
+
+
+def test_a_run_is_watched_and_drawn_as_the_how_to_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", str(free_port()))
+    lines, _, _ = do("watch-a-run.md", tmp_path)
+    assert '"at_step": 20, "bits_per_byte"' in lines
+    assert (tmp_path / "out" / "run.svg").stat().st_size > 10_000
 
 
 def test_a_model_is_cut_over_two_workers_and_fine_tuned_as_the_how_to_says(tmp_path: Path) -> None:

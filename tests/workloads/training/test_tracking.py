@@ -1,0 +1,124 @@
+"""A run in MLflow, on a tracking server that is a process of its own."""
+
+import json
+import os
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from tests.workloads.training.runs import TINY, start
+from tests.workloads.training.test_telling import free_port, told
+
+
+@contextmanager
+def server(folder: Path, port: int) -> Iterator[psutil.Process]:
+    """A tracking server with its database in `folder`, once it answers; all its processes end with the block."""
+    command = [*(sys.executable, "-m", "mlflow", "server"), *("--host", "127.0.0.1", "--port", str(port))]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/db",
+        "--artifacts-destination",
+        str(folder / "files"),
+    ]
+    command += ["--workers", "1"]
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    folder.mkdir(exist_ok=True)
+    with open(folder / "server.log", "ab") as out:
+        process = psutil.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + 300  # a bound on a hang
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30):
+                break
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "server.log").read_text()
+            time.sleep(0.2)
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: psutil.Process) -> None:
+    """SIGKILL to the server and all that it started."""
+    with suppress(psutil.NoSuchProcess):
+        for each in [*process.children(recursive=True), process]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+    process.wait(60)
+
+
+def await_words(log: Path, *words: str) -> None:
+    deadline = time.monotonic() + 300  # a bound on a hang
+    while not any(word in log.read_text() for word in words):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def tracked(corpus: Path, folder: Path, port: int) -> list[str]:
+    given = [
+        *TINY,
+        "--data",
+        str(corpus),
+        "--output",
+        str(folder / "model"),
+        "--log",
+        str(folder / "run.jsonl"),
+    ]
+    given += ["--checkpoints", str(folder / "places"), "--checkpoint-every", "200", "--run-id", "tracked"]
+    return [*given, "--mlflow-uri", f"http://127.0.0.1:{port}", "--mlflow-experiment", "tests"]
+
+
+def test_a_run_without_its_server_ends_well_and_says_so_once(corpus: Path, tmp_path: Path) -> None:
+    with start(tracked(corpus, tmp_path, free_port()), 1, tmp_path / "log") as process:
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()
+    said = told((tmp_path / "run.jsonl").read_text())
+    assert [line["tracking"] for line in said if "tracking" in line] == ["not reached", "given up"]
+    assert said[-1]["lines_not_sent"] >= 8
+    assert [line["step"] for line in said if "step" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_all_lives_are_one_run_although_the_server_is_killed_in_mid_run(corpus: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    given = tracked(corpus, tmp_path, port)
+    with server(tmp_path / "server", port) as first:
+        with start([*given, "--stop-at", "1"], 1, tmp_path / "stopped") as process:
+            assert process.wait(300) == 75
+        process = start([*given, "--steps", "1000000", "--log-every", "200"], 1, log)
+        with process:
+            await_words(log, '"step"')
+            kill(first)
+            await_words(log, '"not reached"')
+            with server(tmp_path / "server", port):
+                await_words(log, '"reached again"')
+                process.terminate()
+                assert process.wait(300) == 75
+                kept = max(int(path.name[5:]) for path in (tmp_path / "places").glob("step-*"))
+                with start([*given, "--steps", str(kept + 3)], 1, tmp_path / "last") as last:
+                    assert last.wait(300) == 0, (tmp_path / "last").read_text()
+                client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
+                experiment = client.get_experiment_by_name("tests")
+                assert experiment is not None
+                [run] = client.search_runs([experiment.experiment_id])
+                losses = {
+                    each.step: each.value for each in client.get_metric_history(run.info.run_id, "loss")
+                }
+                found = {each.path for each in client.list_artifacts(run.info.run_id)}
+    said = told((tmp_path / "run.jsonl").read_text())
+    assert [line["tracking"] for line in said if "tracking" in line] == ["not reached", "reached again"]
+    assert losses == pytest.approx({line["step"]: line["loss"] for line in said if "step" in line})
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["model.width"], run.data.params["run_id"]) == ("32", "tracked")
+    assert (run.data.tags["skerry.run_id"], run.data.tags["life"]) == ("tracked", "3")
+    record = json.loads((tmp_path / "model" / "record.json").read_text())
+    assert run.data.metrics["bits_per_byte"] == record["bits_per_byte"]
+    assert found >= {"README.md", "config.json", "record.json", "report.svg", "settings.json"}
