@@ -168,11 +168,13 @@ class Checkpoints:
         )
 
     def _try(self, store: Store, tensors: dict[str, Any], facts: dict[str, Any]) -> str:
-        """As `_write_to`, until the store's patience is over: its own client may have tried for so long already."""
+        """As `_write_to`, at least twice, until the store's patience is over: its client may have tried for long."""
         began, why = time.perf_counter(), ""
-        for seconds in waits(store.patience):
+        for number, seconds in enumerate(waits(store.patience)):
             why = self._write_to(store, tensors, facts)
-            if not why or self._by_the_first(lambda: time.perf_counter() - began > store.patience):
+            if not why or (
+                number and self._by_the_first(lambda: time.perf_counter() - began > store.patience)
+            ):
                 break
             time.sleep(seconds)
         return why

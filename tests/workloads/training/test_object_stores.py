@@ -176,7 +176,7 @@ def test_what_a_store_denies_to_one_of_two_workers_both_try_again_and_both_keep_
         ("refused by its place", None, place),
         ("published", 6, str(fallback)),
     ]
-    assert "PermissionError" in lines[1]["why"]
+    assert "AccessDenied" in lines[1]["why"]
     assert len(denied) >= 2
 
 
