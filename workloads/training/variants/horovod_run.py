@@ -3,8 +3,8 @@
     horovodrun --gloo -np 2 python -m workloads.training.variants.horovod_run --plain true --steps 200 --data out/data
 
 It runs in an environment of its own (`make horovod`): Horovod 0.28.1, the last release, compiles against torch 2.0.1
-and not against the torch of the other workloads. That torch lacks one function, which stands below. The gradients are
-exchanged in one go at the end of the backward pass, not while it runs.
+and not against the torch of the other workloads; old_torch.py has what that one lacks. The gradients are exchanged in
+one go at the end of the backward pass, not while it runs.
 """
 
 import sys
@@ -13,17 +13,8 @@ from collections.abc import Sequence
 import horovod.torch as hvd  # pyright: ignore[reportMissingImports]  (an environment of its own)
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from workloads.training.config import TrainConfig
-from workloads.training.model import LanguageModel
-from workloads.training.variants.loop import loop
-from workloads.training.workers import Workers
-
-
-def rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor, eps: float) -> Tensor:
-    """As torch has it from 2.4 on."""
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+from workloads.training.variants import old_torch
 
 
 class Exchanged(nn.Module):
@@ -46,15 +37,14 @@ class Exchanged(nn.Module):
         hvd.grouped_allreduce_([weight.grad for weight in self.model.parameters()], op=hvd.Average)
 
 
-def share(model: LanguageModel, config: TrainConfig, workers: Workers) -> nn.Module:
-    return Exchanged(model)
-
-
 def main(arguments: Sequence[str]) -> None:
+    old_torch.complete()
+    from workloads.training.variants.loop import loop
+    from workloads.training.workers import Workers
+
     hvd.init()
-    if not hasattr(functional, "rms_norm"):
-        functional.rms_norm = rms_norm
-    loop(arguments, Workers(hvd.rank(), hvd.local_rank(), hvd.size()), share, hvd.allreduce)
+    workers = Workers(hvd.rank(), hvd.local_rank(), hvd.size())
+    loop(arguments, workers, lambda model, *_: Exchanged(model), hvd.allreduce)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from workloads.training.sampler import Sampler
 from workloads.training.step import Run, take_step
 from workloads.training.workers import Workers
 
-Share = Callable[[LanguageModel, TrainConfig, Workers], nn.Module]
+Share = Callable[[LanguageModel, TrainConfig, Workers, torch.device], nn.Module]
 
 
 def loop(arguments: Sequence[str], workers: Workers, share: Share, mean: Callable[[Tensor], Tensor]) -> None:
@@ -26,13 +26,13 @@ def loop(arguments: Sequence[str], workers: Workers, share: Share, mean: Callabl
     Raises ConfigError.
     """
     config = parse(arguments, workers.world)
-    corpus = load_corpus(config)
+    corpus, device = load_corpus(config), torch.device("cpu")
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain)
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
-    parallel = share(model, config, workers)
+    parallel = share(model, config, workers, device)
     optimizer = build_optimizer(model, config)
-    run = Run(config, workers, torch.device("cpu"), corpus, sampler, model, optimizer, parallel)
+    run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel)
     while run.step < config.steps:
         run.step += 1
         loss, _ = take_step(run)
