@@ -35,13 +35,12 @@ class TrialProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for kind in (signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is None:
-                os.killpg(self._process.pid, number)
+                os.killpg(self._process.pid, kind)
             with suppress(subprocess.TimeoutExpired):
-                rest, _ = self._process.communicate(
-                    timeout=self.patience
-                )  # reads on: a full pipe would stop it
+                # Reads on while it waits: a full pipe would stop the process.
+                rest, _stderr = self._process.communicate(timeout=self.patience)
                 with open(self.log, "a", encoding="utf-8") as log:
                     log.write(rest)
                 return

@@ -94,7 +94,8 @@ def main(arguments: Sequence[str]) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # every trial has a line of ours
     try:
         config, space, training = read(arguments)
-        folder = destination(config.output) if config.output else None
+        folder = local_path("output", config.output).absolute() if config.output else None
+        destination(config.output or ".")  # refused now rather than after the search
         asks = {"space": {name: str(each) for name, each in space.items()}, "training": training}
         asks |= {"workers": config.workers}
         pruner = optuna.pruners.MedianPruner(config.startup, config.prune_after)

@@ -1,4 +1,4 @@
-"""What torch 2.0.1 lacks of what the training program imports: one function, and names that this variant never reaches."""
+"""What torch 2.0.1 lacks of what the training program imports: one function, and names that are never reached."""
 
 import sys
 from collections.abc import Sequence
@@ -16,8 +16,18 @@ ABSENT = (  # all for cutting a model over workers
 )
 
 
+ABSENT_OF_FSDP = ("FSDPModule", "MixedPrecisionPolicy", "fully_shard")
+
+
 class Absent:
     """Stands for whatever is not there; nothing is an instance of it."""
+
+
+class AbsentModule(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Absent
 
 
 def complete() -> None:
@@ -26,17 +36,11 @@ def complete() -> None:
         return
     functional.rms_norm = rms_norm
     for name in ABSENT:
-        sys.modules[name] = ModuleType(name)
-        vars(sys.modules[name])["__getattr__"] = _absent
-    vars(torch.distributed.fsdp)["__getattr__"] = _absent
+        sys.modules[name] = AbsentModule(name)
+    for name in ABSENT_OF_FSDP:
+        setattr(torch.distributed.fsdp, name, Absent)
 
 
 def rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor, eps: float) -> Tensor:
     """As torch has it from 2.4 on."""
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
-
-
-def _absent(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return Absent

@@ -6,7 +6,8 @@ The first argument is the number of workers. Ray starts them and joins them; the
 listens on 127.0.0.1, shows no dashboard and reports no usage.
 """
 
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false  (an environment of its own)
+# Ray is in an environment of its own.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 import os
 import secrets
 import sys
