@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local horovod ray clean
+.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training horovod ray clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -58,6 +58,10 @@ horovod: ## the training loop with Horovod between two workers, in an environmen
 ray: ## the training loop under Ray Train, two workers, in an environment of its own
 	@$(PYTHON) -m tools.setup workloads
 	@$(PYTHON) -m bench.variants ray
+
+bench-training: ## two workers against one, jobs that are killed, quality beside n-grams; about 15 minutes
+	@$(PYTHON) -m tools.setup toolkit workloads
+	@.tools/workloads/bin/python -m bench.training
 
 clean: ## remove .tools and .skerry, unless a stack is up
 	@$(PYTHON) -m tools.clean

@@ -54,6 +54,12 @@ class Benchmark:
         self.dirty = bool(_git(root, "status", "--porcelain", "--", ".", ":!bench/results", ":!docs"))
         self._kept = root / ".tools" / "bench" / name / self.commit
 
+    def folder(self) -> Path:
+        """Where parts leave what later parts need; what is there already may be of an interrupted try."""
+        folder = self._kept / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def part(self, name: str, measure: Callable[[], Any]) -> Any:
         """The samples of one part: those kept at this commit, or else what `measure` returns now."""
         file = self._kept / f"{name.replace(' ', '-')}.json"

@@ -9,9 +9,12 @@ The same, and nothing listens on an address that other machines reach (--standal
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 GLOO_SOCKET_IFNAME=lo
     python -m torch.distributed.run --rdzv-backend c10d --rdzv-conf store_type=file --local-addr 127.0.0.1 \\
         --nproc-per-node 2 -m workloads.training.train --output out/model
-Two machines, one worker per GPU on each (the same command on both; the output must be one that both reach):
-    python -m torch.distributed.run --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d --rdzv-id pretrain \\
-        --rdzv-endpoint first-machine:29400 -m workloads.training.train --output s3://bucket/model
+Two to four machines that may come and go, one worker per GPU on each (the same command on all; output and checkpoints
+where all reach them; `python -m workloads.training.rendezvous` runs on a host that stays):
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    python -m torch.distributed.run --nnodes 2:4 --nproc-per-node gpu --max-restarts 10 --rdzv-backend c10d \\
+        --rdzv-endpoint that-host:29400 --rdzv-conf is_host=false --rdzv-id monday -m workloads.training.train \\
+        --run-id pretrain --checkpoints s3://bucket/checkpoints --output s3://bucket/model
 
 Works on the CPU and on one or many GPUs by the same code. --help lists every setting; config.py says why each
 is there. Progress goes to stderr and the final record to stdout, one JSON object a line, from rank 0 only.
