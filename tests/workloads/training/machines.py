@@ -61,6 +61,13 @@ class Machines:
         with open(self.folder / f"{name}.log", "ab") as log:
             return self._start(command, stdout=log, stderr=log)
 
+    def kill(self, launcher: subprocess.Popen[str]) -> None:
+        """Kill a machine's launcher, and wait until its worker is gone with it."""
+        workers = psutil.Process(launcher.pid).children()
+        launcher.kill()
+        launcher.wait()
+        self._wait(lambda: all(is_gone(worker) for worker in workers))
+
     def log(self, name: str) -> str:
         file = self.folder / f"{name}.log"
         return file.read_text() if file.exists() else ""
@@ -113,6 +120,13 @@ class Machines:
         process = subprocess.Popen(command, cwd=ROOT, env=self.environment, text=True, **how)
         self.running.append(process)
         return process
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE  # nobody may be there to reap it
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def test_a_machine_that_is_killed_and_comes_back_is_done_without_and_taken_in_ag
         first, second = run.start("first"), run.start("second")
         run.until(step=49, kept=40, world=2)
         assert {address.removeprefix("::ffff:") for address in run.listening()} == {"127.0.0.1"}
-        second.kill()
+        run.kill(second)
         run.let_go_on(2)
         run.until(step=90, kept=80, world=1)
         second = run.start("second")
