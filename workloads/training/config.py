@@ -40,7 +40,9 @@ class TrainConfig:
     parallel: str = (
         "ddp"  # or "fsdp", every weight cut over the workers: for a model that fits no single device
     )
-    bucket_mb: int = 100  # of gradients sent at once; DDP's 25 is too small for most (pytorch/pytorch#118421)
+    # MB of gradients sent at once. DDP's 25 is too small for most (pytorch/pytorch#118421). Between two workers on one
+    # CPU it makes no difference beyond noise (docs/benchmarks.md); between GPUs it was not measured.
+    bucket_mb: int = 100
     plain: bool = False  # the slow twin of every fast path, to compare with or to find a fault
     evaluation_bytes: int = 524_288  # held-out bytes to score at the end, spread over the held-out files
     evaluate_every: int = 0  # steps between looks at the held-out side on the way; 0 looks at the end only

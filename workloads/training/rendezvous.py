@@ -25,7 +25,9 @@ _PATIENCE = timedelta(minutes=1)  # with a client; the store itself waits for no
 
 def main(arguments: Sequence[str]) -> int:
     flags = argparse.ArgumentParser(prog="workloads.training.rendezvous", description="a run's meeting place")
-    flags.add_argument("--address", default="127.0.0.1", help="of this host, to listen on (default: %(default)s)")
+    flags.add_argument(
+        "--address", default="127.0.0.1", help="of this host, to listen on (default: %(default)s)"
+    )
     flags.add_argument("--port", type=int, default=29400, help="0 takes a free one (default: %(default)s)")
     given = flags.parse_args(arguments)
     try:
