@@ -17,6 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+COMPILE_CACHE = "compile-cache"
+"""A folder beside the files, outside the digest: what a compiler made of the model on one kind of machine. It is native
+code that nothing vouches for: whoever may write there may run code in whatever loads it. So nothing here reads it, and
+a server has to be told to (decision 0015)."""
 
 
 class ManifestError(Exception):
@@ -147,9 +151,10 @@ def _sweep(destination: Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Relative POSIX name -> path of every file under `folder` except its own manifest, sorted by name."""
+    """Relative POSIX name -> path of every file that a manifest lists, sorted by name."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    return {name: found[name] for name in sorted(found) if name != MANIFEST}
+    outside = (f"{COMPILE_CACHE}/",)
+    return {name: found[name] for name in sorted(found) if name != MANIFEST and not name.startswith(outside)}
 
 
 def _manifest_bytes(folder: Path) -> bytes:

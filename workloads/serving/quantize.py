@@ -1,7 +1,7 @@
 """Quantization as one verb over one small config per scheme (schemes.py).
 
-torchao does the rounding; what leaves here is plain tensors, so a server needs neither torchao nor pickle to read
-them. What a matrix `<name>` is, its dtype and the tensors beside it say (linear.py reads them so):
+torchao does the rounding to int8 and float8; what leaves here is plain tensors, so a server needs neither torchao nor
+pickle to read them. What a matrix `<name>` is, its dtype and the tensors beside it say (linear.py reads them so):
 
     fp32, bf16                              as it is
     int8  and <name>_scale                  (rows,) fp32: weight = int8 * scale
@@ -58,20 +58,18 @@ def _int8_rows(name: str, weight: torch.Tensor, suffix: str) -> dict[str, torch.
 
 
 def _int4_groups(name: str, weight: torch.Tensor, group: int) -> dict[str, torch.Tensor]:
-    from torchao.quantization import IntxWeightOnlyConfig, MappingType, PerGroup
+    """Sixteen steps from the least to the greatest value of each group.
 
-    # bf16 before rounding: values are chosen for the scale that is stored
-    config = IntxWeightOnlyConfig(
-        weight_dtype=getattr(torch, "int4"),  # noqa: B009  absent from torch's stubs
-        granularity=PerGroup(group),
-        mapping_type=MappingType.ASYMMETRIC,
-        scale_dtype=torch.bfloat16,
-    )
-    rounded = _rounded(weight, config)
-    nibbles = (rounded.qdata + 8).to(torch.uint8)  # 0 to 15
-    scale = rounded.scale.to(torch.float32)  # (rows, columns / group)
-    zero = -rounded.zero_point.to(torch.float32) * scale
-    pairs = torch.stack((scale, zero), dim=-1).transpose(0, 1).to(torch.bfloat16).contiguous()
+    Not by torchao: its rounding for CPUs wants zero to be one of the steps, which costs a model that was 4-bit before a
+    second rounding. With a zero of its own such a group's values are met again.
+    """
+    values = weight.unflatten(1, (-1, group))
+    least, greatest = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
+    # as bf16 stores them, so that values are chosen for what will be read
+    scale = ((greatest - least).clamp_min(1e-8) / 15).to(torch.bfloat16).to(torch.float32)
+    zero = (least + 8 * scale).to(torch.bfloat16).to(torch.float32)
+    nibbles = ((values - zero) / scale + 8).round().clamp(0, 15).to(torch.uint8).flatten(1)
+    pairs = torch.cat((scale, zero), dim=-1).transpose(0, 1).to(torch.bfloat16).contiguous()
     return {name: nibbles[:, 0::2] | nibbles[:, 1::2] << 4, name + SCALES_ZEROS: pairs}
 
 

@@ -1,6 +1,7 @@
-"""Reading the model that is to be published: an exported folder, or a GGUF file inside an installed package.
+"""Reading the model that is to be published: a folder in Hugging Face's layout (a Llama decoder or a BERT encoder, its
+weights in one safetensors file or several with an index), or a GGUF file; either may lie in an installed package.
 
-Both end as the same thing: fp32 tensors under Hugging Face names, an architecture, and a tokenizer.
+All end as the same thing: fp32 tensors under Hugging Face names, an architecture, and a tokenizer.
 """
 
 import hashlib
@@ -13,12 +14,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from workloads.manifest import MANIFEST, manifest_digest, verify_manifest
 from workloads.remote import fetch, is_remote, open_address
 from workloads.serving.architecture import Architecture
+from workloads.serving.encoder_architecture import EncoderArchitecture
+
+_UNUSED = ("pooler.", "embeddings.position_ids")
+_INDEX = "model.safetensors.index.json"
 
 
 class SourceError(Exception):
@@ -31,7 +37,7 @@ class Source:
 
     name: str
     digest: str
-    architecture: Architecture
+    architecture: Architecture | EncoderArchitecture
     tensors: dict[str, torch.Tensor]
     tokenizer: str
     tokenizer_config: dict[str, Any]
@@ -63,25 +69,28 @@ def place(uri: str, flag: str) -> Path | str:
 
 def read_source(uri: str) -> Source:
     """Read `uri`. Raises SourceError, ManifestError (altered since its export), UnsupportedModel or RemoteError."""
-    if uri.startswith("package://"):
-        from workloads.serving.source_gguf import (
-            read_gguf,  # needs the gguf package, which folders do not
-        )
-
-        return read_gguf(uri, _package_file(uri))
-    named = place(uri, "--source")
+    named = _package_path(uri) if uri.startswith("package://") else place(uri, "--source")
     if isinstance(named, str):
         return replace(_read_folder(fetch(named)), name=named.rpartition("/")[2])
+    if named.suffix == ".gguf" and named.is_file():
+        from workloads.serving.source_gguf import read_gguf  # needs the gguf package, which folders do not
+
+        return read_gguf(uri, named)
     return _read_folder(named)
 
 
-def check_tensors(architecture: Architecture, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def check_tensors(
+    architecture: Architecture | EncoderArchitecture, tensors: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """`tensors` in fp32, exactly those `architecture` needs. Raises SourceError naming the first misfit."""
     shapes = architecture.tensor_shapes()
-    if architecture.tied_output:
+    if isinstance(architecture, EncoderArchitecture):
+        # the pooler is for classification, and positions count from zero anyway
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_UNUSED)}
+    elif architecture.tied_output:
         tensors.pop("lm_head.weight", None)  # some exporters write the tied matrix twice
     for name in sorted(shapes.keys() ^ tensors.keys()):
-        known = "missing" if name in shapes else "not part of the Llama layout"
+        known = "missing" if name in shapes else "not part of the layout that is computed"
         raise SourceError(f"tensor {name!r} is {known}; export the model with its config again")
     for name, shape in shapes.items():
         if tuple(tensors[name].shape) != shape:
@@ -103,20 +112,49 @@ def _read_folder(folder: Path) -> Source:
     else:
         digest = _folder_digest(folder)
     config, tokenizer_config = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
-    architecture = Architecture.from_hf(config)
-    weights, tokenizer = folder / "model.safetensors", folder / "tokenizer.json"
-    for path in (weights, tokenizer):
+    architecture = _architecture(folder, config)
+    tokenizer = folder / "tokenizer.json"
+    if not tokenizer.is_file():
+        raise SourceError(
+            f"--source {str(folder)!r}: {tokenizer.name} is missing; export the whole folder again"
+        )
+    template = folder / "chat_template.jinja"  # where newer exporters keep what was a tokenizer_config field
+    if template.is_file():
+        tokenizer_config["chat_template"] = template.read_text(encoding="utf-8")
+    tensors = check_tensors(architecture, _weights(folder))
+    text = tokenizer.read_text(encoding="utf-8")
+    _check_tokenizer(text, architecture.vocab_size)
+    return Source(folder.resolve().name, digest, architecture, tensors, text, tokenizer_config)
+
+
+def _architecture(folder: Path, config: dict[str, Any]) -> Architecture | EncoderArchitecture:
+    if config.get("architectures") != ["BertModel"]:
+        return Architecture.from_hf(config)
+    limits, pooling = (
+        _json(path) if path.is_file() else {}
+        for path in (folder / "sentence_bert_config.json", folder / "1_Pooling" / "config.json")
+    )
+    return EncoderArchitecture.from_hf(config, limits.get("max_seq_length"), pooling)
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of model.safetensors, or of all the files that the index names."""
+    index = folder / _INDEX
+    names = {"model.safetensors"}
+    if index.is_file() and not (folder / "model.safetensors").is_file():
+        names = set(_json(index).get("weight_map", {}).values())
+    tensors: dict[str, torch.Tensor] = {}
+    for name in sorted(names):
+        path = folder / Path(name).name  # the index names files beside it, never others
         if not path.is_file():
             raise SourceError(
                 f"--source {str(folder)!r}: {path.name} is missing; export the whole folder again"
             )
-    template = folder / "chat_template.jinja"  # where newer exporters keep what was a tokenizer_config field
-    if template.is_file():
-        tokenizer_config["chat_template"] = template.read_text(encoding="utf-8")
-    tensors = check_tensors(architecture, load_file(weights))
-    text = tokenizer.read_text(encoding="utf-8")
-    _check_tokenizer(text, architecture.vocab_size)
-    return Source(folder.resolve().name, digest, architecture, tensors, text, tokenizer_config)
+        try:
+            tensors |= load_file(path)
+        except SafetensorError as error:
+            raise SourceError(f"--source: {path} cannot be read ({error}); copy the file again") from error
+    return tensors
 
 
 def _check_tokenizer(text: str, vocab_size: int) -> None:
@@ -130,19 +168,23 @@ def _check_tokenizer(text: str, vocab_size: int) -> None:
         )
 
 
-def _package_file(uri: str) -> Path:
-    """The file behind package://NAME/FILE, found without importing NAME, whose own imports may be absent."""
-    package, _, file = uri.removeprefix("package://").partition("/")
+def _package_path(uri: str) -> Path:
+    """What is behind package://NAME/PATH, found without importing NAME, whose own imports may be absent."""
+    package, _, inside = uri.removeprefix("package://").partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise SourceError(
-            f"--source {uri!r}: no package {package!r} is installed; write package://NAME/FILE.gguf"
+            f"--source {uri!r}: no package {package!r} is installed; write package://NAME/FILE.gguf or "
+            "package://NAME/FOLDER"
         )
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    if not file.endswith(".gguf") or not (folder / file).is_file() or ".." in Path(file).parts:
-        known = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))) or "none"
-        raise SourceError(f"--source {uri!r}: no GGUF file {file!r} in that package; it holds: {known}")
-    return folder / file
+    root = Path(next(iter(spec.submodule_search_locations)))
+    models = [path.relative_to(root) for path in (*root.glob("*.gguf"), *root.glob("*/config.json"))]
+    known = sorted(str(path.parent if path.name == "config.json" else path) for path in models)
+    if inside not in known:
+        raise SourceError(
+            f"--source {uri!r}: no model {inside!r} in that package; it holds: {', '.join(known) or 'none'}"
+        )
+    return root / inside
 
 
 def _folder_digest(folder: Path) -> str:

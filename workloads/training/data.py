@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workloads.held_out import HELD_OUT_PERCENT, is_held_out
 from workloads.training.config import TrainConfig, place
 from workloads.training.documents import documents
 from workloads.training.flags import ConfigError
 from workloads.training.shards import ShardedTokens, fetched, is_prepared, open_shards
 from workloads.training.tokenizer import BYTES, TextTokenizer, load_tokenizer
 from workloads.training.tokens import END_OF_TEXT, END_OF_TEXT_NAME
-
-HELD_OUT_PERCENT = 7
 
 Tokens = (
     NDArray | ShardedTokens
@@ -38,11 +37,6 @@ class Corpus:
     held_out_bytes: int  # of text, ends of text not counted
     digest: str  # "sha256:<hex>" of the manifest, or over every file's relative path and content
     tokenizer: TextTokenizer
-
-
-def is_held_out(name: str) -> bool:
-    """Whether the document of this name belongs to the held-out side; depends on nothing else."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 100 < HELD_OUT_PERCENT
 
 
 def load_corpus(config: TrainConfig) -> Corpus:

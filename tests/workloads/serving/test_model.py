@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tests.workloads.serving.conftest import export
+from tests.workloads.serving.conftest import QUICK, export
 from workloads.manifest import manifest_digest
 from workloads.serving.architecture import Architecture, UnsupportedModel
 from workloads.serving.artifact import open_artifact
@@ -36,7 +36,7 @@ def test_fp32_logits_equal_those_of_transformers_at_every_position(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
     source = export(tmp_path / "export", **changes)
-    publish(str(source), "none", str(tmp_path / "artifact"))
+    publish(str(source), "none", str(tmp_path / "artifact"), QUICK)
     with torch.no_grad():
         expected = LlamaForCausalLM.from_pretrained(source)(TOKENS[None]).logits[0]
     assert expected.std() > 0.1, "the comparison needs logits that differ"

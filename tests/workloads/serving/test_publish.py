@@ -2,21 +2,24 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
 
-from tests.workloads.serving.conftest import SMOLLM2, export
+from tests.workloads.serving.conftest import QUICK, SMOLLM2, export
 from tests.workloads.serving.serving import ROOT
 from workloads.manifest import ManifestError, manifest_digest, verify_manifest
 from workloads.serving.publish import main, publish
 from workloads.serving.schemes import SCHEMES, UnknownScheme, UnsupportedScheme
-from workloads.serving.source import SourceError
+from workloads.serving.source import SourceError, read_source
 
 ON_CPU = [scheme for scheme in SCHEMES if scheme != "fp8"]
 
@@ -27,8 +30,8 @@ def path_of(artifact: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("scheme", ON_CPU)
 def test_publishing_twice_gives_the_same_digest(tiny: Path, tmp_path: Path, scheme: str) -> None:
-    first = publish(tiny.as_uri(), scheme, str(tmp_path / "one"))
-    second = publish(str(tiny), scheme, (tmp_path / "two").as_uri())
+    first = publish(tiny.as_uri(), scheme, str(tmp_path / "one"), QUICK)
+    second = publish(str(tiny), scheme, (tmp_path / "two").as_uri(), QUICK)
     assert first["digest"] == second["digest"] == manifest_digest(tmp_path / "two")
 
 
@@ -39,7 +42,7 @@ def test_the_command_prints_one_json_line(tiny: Path, tmp_path: Path) -> None:
     printed = json.loads(done.stdout)  # fails on a second line
     assert done.stdout.count("\n") == 1
     assert set(printed) == {
-        "digest", "scheme", "bytes_before", "bytes_after", "source_digest", "parameters", "uri",
+        "digest", "scheme", "bytes_before", "bytes_after", "source_digest", "parameters", "quality", "uri",
     }  # fmt: skip
     assert printed["digest"] == manifest_digest(tmp_path / "out")
     assert printed["source_digest"] == manifest_digest(tiny)
@@ -66,6 +69,44 @@ def test_an_int8_artifact_of_smollm2_takes_at_most_two_fifths_of_its_fp32_bytes(
     assert smollm2["bytes_before"] == 4 * 134_515_008
     assert smollm2["bytes_after"] <= 0.4 * smollm2["bytes_before"]
     assert (path_of(smollm2) / "model.safetensors").stat().st_size <= 0.4 * smollm2["bytes_before"]
+
+
+def test_an_int4_artifact_of_smollm2_takes_under_a_fifth_and_its_embedding_is_stored_once(
+    tmp_path: Path,
+) -> None:
+    published = publish(SMOLLM2, "int4-weight-only", str(tmp_path / "int4"), QUICK)
+    assert (tmp_path / "int4" / "model.safetensors").stat().st_size <= 0.2 * published["bytes_before"]
+    assert "lm_head.weight" not in load_file(tmp_path / "int4" / "model.safetensors")
+
+
+def test_weights_in_several_files_are_read_by_their_index_and_a_missing_one_is_named(
+    tiny: Path, tmp_path: Path
+) -> None:
+    model = LlamaForCausalLM.from_pretrained(tiny)
+    folder = export(tmp_path / "parts")
+    for name in ("model.safetensors", "manifest.json"):
+        (folder / name).unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    parts = sorted(folder.glob("model-*.safetensors"))
+    assert len(parts) > 1
+    one, other = read_source(str(tiny)), read_source(str(folder))
+    assert all(torch.equal(other.tensors[name], tensor) for name, tensor in one.tensors.items())
+    parts[1].unlink()
+    with pytest.raises(SourceError, match=f"{parts[1].name} is missing"):
+        read_source(str(folder))
+
+
+def test_a_compile_cache_lies_beside_the_artifact_outside_of_its_digest_and_no_other_folder_does(
+    tiny_int8: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(path_of(tiny_int8), tmp_path / "copy")
+    (folder / "compile-cache").mkdir()
+    (folder / "compile-cache" / "kernel.so").write_bytes(b"native code")
+    verify_manifest(folder, tiny_int8["digest"])
+    (folder / "other").mkdir()
+    (folder / "other" / "kernel.so").write_bytes(b"native code")
+    with pytest.raises(ManifestError, match=r"other/kernel\.so: not listed"):
+        verify_manifest(folder, tiny_int8["digest"])
 
 
 def test_an_unknown_scheme_is_refused_with_the_known_ones(tiny: Path, tmp_path: Path) -> None:

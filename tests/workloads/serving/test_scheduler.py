@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
-from tests.workloads.serving.conftest import SMOLLM2
+from tests.workloads.serving.conftest import QUICK, SMOLLM2
 from workloads.serving.cache import BLOCK_TOKENS
 from workloads.serving.publish import publish
 from workloads.serving.scheduler import PREFILL_TOKENS, SHARED_PREFILL_TOKENS
@@ -35,7 +35,7 @@ TEXT = [index * 7 % 256 for index in range(200)]  # a prompt of the tiny model
 
 @pytest.fixture(scope="module")
 def plain(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return publish(str(tiny), "none", str(tmp_path_factory.mktemp("plain") / "tiny"))
+    return publish(str(tiny), "none", str(tmp_path_factory.mktemp("plain") / "tiny"), QUICK)
 
 
 def smollm2_of_transformers() -> LlamaForCausalLM:
@@ -73,7 +73,7 @@ def same_as_transformers(reference: Any, artifact: dict[str, Any]) -> list[list[
 
 def test_five_greedy_answers_of_smollm2_in_one_batch_are_those_of_transformers(tmp_path: Path) -> None:
     reference = smollm2_of_transformers()
-    answers = same_as_transformers(reference, publish(SMOLLM2, "none", str(tmp_path / "artifact")))
+    answers = same_as_transformers(reference, publish(SMOLLM2, "none", str(tmp_path / "artifact"), QUICK))
     assert sum(len(answer) == TOKENS for answer in answers) >= 3, "most should run to the end"
 
 
@@ -88,7 +88,7 @@ def test_five_greedy_answers_of_a_model_that_training_exported_are_those_of_tran
     export(tmp_path / "export", model, load_tokenizer("bytes", END_OF_TEXT_NAME), {})
     reference = LlamaForCausalLM.from_pretrained(tmp_path / "export")
     answers = same_as_transformers(
-        reference, publish(str(tmp_path / "export"), "none", str(tmp_path / "artifact"))
+        reference, publish(str(tmp_path / "export"), "none", str(tmp_path / "artifact"), QUICK)
     )
     assert any(len(set(answer)) > 10 for answer in answers), "answers of one token compare too little"
 
