@@ -22,8 +22,22 @@ RESTARTS = 3
 GRACE_SECONDS = 120
 JOB, JOB_LABEL = "JOB", "batch.kubernetes.io/job-name"
 """Variable that tells a pod what its Job is called, by the label that Kubernetes gives it."""
-FAILURE_POLICY = {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]}
-"""A node that is taken away is not the run's failure."""
+UNUSABLE, STOPPED = [2], [75, 143]
+"""Exit codes of the training: a setting cannot be used; it was asked to stop and can go on."""
+FAILURE_POLICY = {
+    "rules": [
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": COMPONENT, "operator": "In", "values": UNUSABLE},
+        },
+        {
+            "action": "Ignore",
+            "onExitCodes": {"containerName": COMPONENT, "operator": "In", "values": STOPPED},
+        },
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+    ]
+}
+"""What another try cannot mend ends the run; a node that is taken away is not the run's failure."""
 SHARED_MEMORY = "/dev/shm"
 """Where processes of a node pass tensors to each other. A container's own has 64 MiB."""
 
@@ -116,13 +130,14 @@ class K8sTrainingJob(pulumi.ComponentResource):
 
 def _torchrun(run: TrainingSettings, placement: Placement, digest: str, uri: Output[str]) -> list[Input[str]]:
     return [
-        *("python", "-m", "torch.distributed.run"),
+        *("python", "-m", "workloads.training.torchrun"),
         *("--nnodes", str(run.workers)),
         *("--nproc-per-node", str(max(1, placement.accelerators))),
         *("--rdzv-backend", "c10d"),
         *("--rdzv-id", digest[:12]),
         *("--rdzv-endpoint", f"$({JOB})-0:{RENDEZVOUS_PORT}"),
         *("--max-restarts", str(RESTARTS)),
+        *("--shutdown-timeout", str(GRACE_SECONDS - 10)),
         *("-m", "workloads.training.train"),
         *("--output", uri),
         *("--checkpoints", Output.concat(uri, "-checkpoints")),

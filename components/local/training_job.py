@@ -24,7 +24,7 @@ ON_LOOPBACK = {
 def torchrun(workers: int) -> list[str]:
     """What follows `python -m` to start workers that meet on this machine only; the module to run comes next."""
     return [
-        "torch.distributed.run",
+        "workloads.training.torchrun",
         *("--rdzv-backend", "c10d"),
         # A fresh temporary file, where the default is a TCP server on every address.
         *("--rdzv-conf", "store_type=file"),

@@ -3,16 +3,16 @@
 One process:
     python -m workloads.training.train --output out/model
 Two workers on one machine:
-    python -m torch.distributed.run --standalone --nproc-per-node 2 \\
+    python -m workloads.training.torchrun --standalone --nproc-per-node 2 \\
         -m workloads.training.train --output out/model
 The same, and nothing listens on an address that other machines reach (--standalone does on every address):
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 GLOO_SOCKET_IFNAME=lo
-    python -m torch.distributed.run --rdzv-backend c10d --rdzv-conf store_type=file --local-addr 127.0.0.1 \\
+    python -m workloads.training.torchrun --rdzv-backend c10d --rdzv-conf store_type=file --local-addr 127.0.0.1 \\
         --nproc-per-node 2 -m workloads.training.train --output out/model
 Two to four machines that may come and go, one worker per GPU on each (the same command on all; output and checkpoints
 where all reach them; `python -m workloads.training.rendezvous` runs on a host that stays):
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-    python -m torch.distributed.run --nnodes 2:4 --nproc-per-node gpu --max-restarts 10 --rdzv-backend c10d \\
+    python -m workloads.training.torchrun --nnodes 2:4 --nproc-per-node gpu --max-restarts 10 --rdzv-backend c10d \\
         --rdzv-endpoint that-host:29400 --rdzv-conf is_host=false --rdzv-id monday -m workloads.training.train \\
         --run-id pretrain --checkpoints s3://bucket/checkpoints --output s3://bucket/model
 
@@ -176,6 +176,8 @@ def learn(
     """
     config, stop = run.config, False
     with collector_stopped(), preemption.deferred(run.workers) if checkpoints else nullcontext():
+        if checkpoints and run.step:  # what is kept already is enough for a run whose time was over before
+            stop = preemption.asked(config.stop_at)
         while run.step < config.steps and not stop:
             run.step += 1
             progress.add(run.step, *take_step(run))

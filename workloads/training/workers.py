@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -23,6 +24,8 @@ from torch.distributed import ProcessGroup, Store, TCPStore  # pyright: ignore[r
 
 from workloads.training.flags import ConfigError
 
+LEFT_CODES = "SKERRY_EXIT_CODES"
+"""Variable with the folder where each worker of a machine leaves its exit code for torchrun.py."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOPBACK = "127.0.0.1"
 _PATIENCE = timedelta(minutes=5)  # with the slowest worker: at the start, at each step, and at the export
@@ -121,6 +124,9 @@ def end_process(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
     free a tensor that Python knows; Python kills a thread that asks for it during the shutdown, and that in a
     C++ destructor aborts the process, though the run went well.
     """
+    left = Path(os.environ[LEFT_CODES], os.environ["LOCAL_RANK"]) if LEFT_CODES in os.environ else None
+    if left:
+        left.unlink(missing_ok=True)  # an earlier life's
     try:
         try:
             code: object = main(arguments)
@@ -131,7 +137,10 @@ def end_process(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
     except BaseException:
         traceback.print_exc()
         code = 1
-    os._exit(code if isinstance(code, int) else 1)
+    code = code if isinstance(code, int) else 1
+    if left:
+        left.write_text(str(code))
+    os._exit(code)
 
 
 def die_with_launcher() -> None:

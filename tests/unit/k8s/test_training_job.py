@@ -71,8 +71,23 @@ def test_up_does_not_wait_for_a_run() -> None:
 
 
 def test_a_node_that_is_taken_away_is_no_failure() -> None:
-    (ignore,) = job().inputs["spec"]["podFailurePolicy"]["rules"]
-    assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    rules = job().inputs["spec"]["podFailurePolicy"]["rules"]
+    assert {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]} in rules
+
+
+def test_another_try_is_made_after_a_preemption_and_not_after_a_mistake_in_the_settings() -> None:
+    rules = job().inputs["spec"]["podFailurePolicy"]["rules"]
+    by_codes = {tuple(rule["onExitCodes"]["values"]): rule for rule in rules if "onExitCodes" in rule}
+    assert {codes: rule["action"] for codes, rule in by_codes.items()} == {
+        (2,): "FailJob",
+        (75, 143): "Ignore",
+    }
+    assert {rule["onExitCodes"]["containerName"] for rule in by_codes.values()} == {main_of(job())["name"]}
+
+
+def test_workers_have_nearly_all_of_a_pods_time_for_a_last_checkpoint() -> None:
+    grace = template_of(job())["terminationGracePeriodSeconds"]
+    assert 0 < grace - int(option(main_of(job())["command"], "--shutdown-timeout")) <= 15
 
 
 def test_processes_of_a_node_share_memory_that_only_the_node_limits() -> None:
