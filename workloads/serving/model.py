@@ -1,7 +1,7 @@
 """A Llama-layout decoder that takes many sequences through one pass, in plain torch.
 
 RMSNorm, rotary positions (the two halves of a head rotated against each other), grouped queries, SwiGLU, tied
-or separate output. No training. The residual stream and the norms are fp32; matrices take what their scheme
+or separate output (layer.py). No training. The residual stream and the norms are fp32; matrices take what their scheme
 needs (fp32, or bf16 around int8 weights), and the cache has that dtype too.
 
 The tokens of a pass are one flat row: first one token of each sequence that decodes, then pieces of prompts.
@@ -13,22 +13,25 @@ heads, D head size, C hidden size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from workloads.serving.architecture import Architecture
-from workloads.serving.linear import Linear, matrix
+from workloads.serving.layer import Attend, Layer, Rotation, layer_forward
+from workloads.serving.linear import matrix
 
 
 class Cache:
-    """Keys and values of all sequences, a (positions, K, D) each per layer; which are whose, others decide."""
+    """Keys and values of all sequences, (positions, K, D) for each layer; which are whose, others decide."""
 
     def __init__(self, architecture: Architecture, positions: int, dtype: torch.dtype) -> None:
         shape = (architecture.layers, positions, architecture.kv_heads, architecture.head_dim)
         # zeros: a masked position counts nothing times its value, and nothing times what lay in memory may be
         # NaN; the system hands zeros out page by page, so what is never reached takes no memory
-        self.keys, self.values = torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
+        self.keys = torch.zeros(shape, dtype=dtype).unbind()
+        self.values = torch.zeros(shape, dtype=dtype).unbind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,12 @@ class Pass:
     """Tokens whose scores are asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    attention_norm: torch.Tensor
-    mlp_norm: torch.Tensor
-    q: Linear
-    k: Linear
-    v: Linear
-    o: Linear
-    gate: Linear
-    up: Linear
-    down: Linear
+class Fast(Protocol):
+    """A faster way through all layers for passes that only decode; compile.py makes one."""
+
+    sequences: int  # as many as one pass may hold
+
+    def __call__(self, x: torch.Tensor, rotation: Rotation, step: Pass, cache: Cache) -> torch.Tensor: ...
 
 
 class Decoder:
@@ -85,8 +83,9 @@ class Decoder:
         self._embedding = matrix(tensors, "model.embed_tokens.weight")
         self._output = self._embedding if architecture.tied_output else matrix(tensors, "lm_head.weight")
         self._norm = tensors["model.norm.weight"]
-        self._layers = [_layer(tensors, f"model.layers.{index}.") for index in range(architecture.layers)]
+        self.layers = [Layer.read(tensors, f"model.layers.{index}.") for index in range(architecture.layers)]
         self.dtype = self._embedding.dtype
+        self.fast: Fast | None = None  # may be set while answers are made: the next pass takes it
         steps = torch.arange(0, architecture.head_dim, 2, dtype=torch.float32) / architecture.head_dim
         self._frequencies = 1.0 / architecture.rope_theta**steps / architecture.rope_factor
 
@@ -95,6 +94,11 @@ class Decoder:
         """Bytes of cache that one position takes over all layers."""
         a = self.architecture
         return 2 * a.layers * a.kv_heads * a.head_dim * self.dtype.itemsize
+
+    def fast_for(self, step: Pass) -> Fast | None:
+        """The fast way, where there is one and `step` may go it."""
+        fits = self.fast is not None and not step.chunks and step.tokens.shape[0] <= self.fast.sequences
+        return self.fast if fits else None
 
     def new_cache(self, positions: int) -> Cache:
         """Room for `positions` positions of all sequences together."""
@@ -121,30 +125,20 @@ class Decoder:
         angles = step.positions.to(torch.float32)[:, None] * self._frequencies
         rotation = angles.cos()[:, None], angles.sin()[:, None]  # (T, 1, D/2), broadcast over heads
         x = self._embedding.rows(step.tokens)  # (T, C)
-        for index, layer in enumerate(self._layers):
-            keys, values = cache.keys[index], cache.values[index]
-            x = x + self._attend(layer, self._normed(x, layer.attention_norm), rotation, step, keys, values)
-            inner = self._normed(x, layer.mlp_norm)
-            x = x + layer.down(functional.silu(layer.gate(inner)) * layer.up(inner))
+        if (fast := self.fast_for(step)) is not None:
+            x = fast(x, rotation, step, cache)
+        else:
+            for layer, keys, values in zip(self.layers, cache.keys, cache.values, strict=True):
+                x = layer_forward(self.architecture, layer, x, rotation, _attend(step, keys, values))
         return functional.rms_norm(x, self._norm.shape, self._norm, self.architecture.rms_norm_eps)
 
-    def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(x, weight.shape, weight, self.architecture.rms_norm_eps).to(self.dtype)
 
-    def _attend(
-        self,
-        layer: _Layer,
-        x: torch.Tensor,
-        rotation: tuple[torch.Tensor, torch.Tensor],
-        step: Pass,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-    ) -> torch.Tensor:
-        a, count = self.architecture, x.shape[0]
-        q = _rotate(layer.q(x).view(count, a.heads, a.head_dim), rotation).to(self.dtype)
-        k = _rotate(layer.k(x).view(count, a.kv_heads, a.head_dim), rotation).to(self.dtype)
+def _attend(step: Pass, keys: torch.Tensor, values: torch.Tensor) -> Attend:
+    """Attention of `step` over one layer's part of the cache, which takes the new keys and values in."""
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         keys.index_copy_(0, step.places, k)
-        values.index_copy_(0, step.places, layer.v(x).view(count, a.kv_heads, a.head_dim))
+        values.index_copy_(0, step.places, v)
         parts = []
         if step.decoding is not None:  # each token is a sequence of its own
             decoding, single = step.decoding, q[: step.decoding.shape[0], :, None]
@@ -153,8 +147,9 @@ class Decoder:
             piece, places = q[chunk.first : chunk.last].transpose(0, 1)[None], chunk.places
             mixed = _mix(piece, keys[places][None], values[places][None], chunk.mask)
             parts.append(mixed[0].transpose(0, 1))
-        mixed = torch.cat([part.reshape(-1, a.heads * a.head_dim) for part in parts])
-        return layer.o(mixed)
+        return torch.cat([part.reshape(-1, q.shape[1] * q.shape[2]) for part in parts])
+
+    return attend
 
 
 def causal(start: int, end: int) -> torch.Tensor:
@@ -168,25 +163,4 @@ def _mix(
     """Attention of q (N, H, T, D) over keys and values (N, S, K, D)."""
     return functional.scaled_dot_product_attention(
         q, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, enable_gqa=True
-    )
-
-
-def _rotate(x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Turn each pair (first half, second half) of x (T, heads, D) by its position's angle; fp32 out."""
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = rotation
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
-def _layer(tensors: dict[str, torch.Tensor], at: str) -> _Layer:
-    return _Layer(
-        attention_norm=tensors[f"{at}input_layernorm.weight"],
-        mlp_norm=tensors[f"{at}post_attention_layernorm.weight"],
-        q=matrix(tensors, f"{at}self_attn.q_proj.weight"),
-        k=matrix(tensors, f"{at}self_attn.k_proj.weight"),
-        v=matrix(tensors, f"{at}self_attn.v_proj.weight"),
-        o=matrix(tensors, f"{at}self_attn.o_proj.weight"),
-        gate=matrix(tensors, f"{at}mlp.gate_proj.weight"),
-        up=matrix(tensors, f"{at}mlp.up_proj.weight"),
-        down=matrix(tensors, f"{at}mlp.down_proj.weight"),
     )

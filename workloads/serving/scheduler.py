@@ -22,7 +22,7 @@ class Scheduler:
     """One model, its cache of `positions` positions, and the sequences that run on it."""
 
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer, positions: int) -> None:
-        self._decoder = decoder
+        self.decoder = decoder
         self._tokenizer = tokenizer
         self._ends = frozenset(decoder.architecture.eos_token_ids)
         self._blocks = Blocks(positions // BLOCK_TOKENS)
@@ -39,7 +39,7 @@ class Scheduler:
 
     def check(self, prompt: list[int], options: Options) -> None:
         """Raises PromptTooLong or ValueError (empty prompt) for what could never be answered here."""
-        check_length(len(prompt), options.max_tokens, self._decoder.architecture.context_length)
+        check_length(len(prompt), options.max_tokens, self.decoder.architecture.context_length)
         if not prompt:
             raise ValueError("an empty prompt has no position to continue from; give at least one token")
         room = self._blocks.count * BLOCK_TOKENS
@@ -71,6 +71,7 @@ class Scheduler:
             self._running.remove(sequence)
             self._blocks.give_back(sequence.blocks)
 
+    @torch.inference_mode()
     def step(self) -> list[tuple[Sequence, Piece | Exception]]:
         """One pass through the model; what each sequence that got a token makes of it, those that end dropped.
 
@@ -78,7 +79,9 @@ class Scheduler:
         """
         decoding = [sequence for sequence in self._running if sequence.decoding]
         chunks = self._chunks(SHARED_PREFILL_TOKENS if decoding else PREFILL_TOKENS)
-        scores = self._decoder.forward(self._pass(decoding, chunks), self._cache)
+        taken = self._pass(decoding, chunks)
+        self.counts.fast_steps += self.decoder.fast_for(taken) is not None
+        scores = self.decoder.forward(taken, self._cache)
         self.counts.steps += 1
         self.counts.decode_steps += bool(decoding)
         for sequence, count in [*((one, 1) for one in decoding), *chunks]:

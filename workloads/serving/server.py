@@ -20,7 +20,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote, urlsplit
@@ -84,15 +84,25 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def load(state: State, place: Path | str, threads: int, cache_mib: int) -> None:
+def load(
+    state: State,
+    place: Path | str,
+    threads: int,
+    cache_mib: int,
+    compile_cache: Path | None,
+    clock: Callable[[], float],
+) -> None:
     """Fetch (from an object store), verify and load a folder, generate one token, and only then let `state` be ready.
 
     Raises ManifestError, RemoteError, CacheTooLarge, or what loading an unsuitable model raises.
     """
     folder = place if isinstance(place, Path) else fetch(place, state.digest)
     artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
+    say(f"verified after {clock():.1f} s")
     import torch
 
+    say(f"torch imported after {clock():.1f} s")
+    from workloads.serving.behind import accelerate
     from workloads.serving.generate import Generator
     from workloads.serving.model import Decoder
     from workloads.serving.scheduler import Scheduler
@@ -115,6 +125,9 @@ def load(state: State, place: Path | str, threads: int, cache_mib: int) -> None:
         scheme=artifact.scheme,
         created=int(time.time()),
     )
+    say(f"{state.name} {state.digest} ready after {clock():.1f} s")
+    if compile_cache is not None:
+        accelerate(decoder, artifact, folder, state.digest, threads, compile_cache)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -156,6 +169,11 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers together"
     )
     parser.add_argument(
+        "--compile-cache",
+        type=Path,
+        help="folder of compiled layers; what it lacks is compiled behind the first answers. Default: none",
+    )
+    parser.add_argument(
         "--drain-seconds", type=float, default=25.0, help="longest wait for answers at SIGTERM"
     )
     return parser.parse_args(argv)
@@ -179,11 +197,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
     server = Server(config, state, args.drain_seconds)
+
     started = time.monotonic()
+
+    def clock() -> float:
+        return time.monotonic() - started
 
     def loading() -> None:
         try:
-            load(state, args.model_uri, args.threads, args.cache_mib)
+            load(state, args.model_uri, args.threads, args.cache_mib, args.compile_cache, clock)
         except (ManifestError, RemoteError) as error:
             say(str(error))
             server.refuse(BAD_MODEL)
@@ -193,8 +215,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             say(f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again")
             server.refuse(BAD_MODEL)
-        else:
-            say(f"{args.model_name} {args.digest} ready after {time.monotonic() - started:.1f} s")
 
     host, port = listener.getsockname()[:2]
     say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")

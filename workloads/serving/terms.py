@@ -44,6 +44,8 @@ class Counts:
     """Passes through the model."""
     decode_steps: int = 0
     """Passes in which at least one answer took its next token: under load far fewer than tokens."""
+    fast_steps: int = 0
+    """Passes through compiled layers; 0 says that this server runs on the plain path."""
     prompt_tokens: int = 0
     """Tokens of the prompts that were let in."""
     prefix_tokens: int = 0

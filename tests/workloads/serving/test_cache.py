@@ -49,7 +49,7 @@ def test_the_longest_unused_blocks_are_given_up_first_and_the_end_of_a_prompt_be
 def test_what_cannot_be_given_changes_nothing() -> None:
     blocks = Blocks(8)
     blocks.give_back(taken(blocks, LONG, 64)[0])
-    held, _ = taken(blocks, [1, 2], 5 * BLOCK_TOKENS)
+    held, _ = taken(blocks, [1, 2], 3 * BLOCK_TOKENS)
     before = blocks.available, blocks.usage
     assert blocks.take(LONG, 8 * BLOCK_TOKENS) is None
     assert (blocks.available, blocks.usage) == before

@@ -123,6 +123,16 @@ def test_a_drawn_answer_does_not_depend_on_who_shares_its_batch(plain: dict[str,
     assert new_tokens(shared) == new_tokens(alone)
 
 
+def test_penalties_and_biases_work_on_the_scores_of_a_batch(plain: dict[str, Any]) -> None:
+    batch = scheduler(plain)
+    other = admit(batch, TEXT[:8], 12)
+    varied = admit(batch, TEXT[:8], 12, frequency_penalty=2.0, presence_penalty=2.0, min_tokens=2)
+    fixed = admit(batch, TEXT[:8], 12, logit_bias=((65, 1000.0),))
+    run(batch, other, varied, fixed)
+    assert set(new_tokens(fixed)) == {65}
+    assert len(set(new_tokens(varied))) > len(set(new_tokens(other)))
+
+
 def test_eight_equal_answers_take_less_than_twice_the_decode_steps_of_one(plain: dict[str, Any]) -> None:
     one, eight = scheduler(plain), scheduler(plain)
     run(one, admit(one, TEXT[:8], 50))

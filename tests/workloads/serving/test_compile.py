@@ -1,0 +1,94 @@
+"""Compiled layers are a faster way to the plain answers, and a server that lacks them answers all the same."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
+from tests.workloads.serving.serving import Running
+from workloads.serving.compile import NO_COMPILER, FastLayers, has_compiler, main, owned, read
+from workloads.serving.publish import publish
+
+Serve = Callable[..., Running]
+TEXT = [index * 7 % 256 for index in range(60)]
+UNEQUAL = ((50, 30), (3, 9), (20, 50))  # tokens of a prompt and of its answer
+PATIENCE_SECONDS = 600.0  # compiling takes seconds of a free core
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return publish(str(tiny), "none", str(tmp_path_factory.mktemp("plain") / "tiny"))
+
+
+def said(server: Running, words: tuple[str, ...]) -> str:
+    """The one of `words` that the server's log holds first."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := [word for word in words if word in server.log()]):
+        assert server.process.poll() is None and time.monotonic() < deadline, server.log()
+        time.sleep(0.1)
+    return found[0]
+
+
+def test_attention_in_sums_is_that_of_torch() -> None:
+    torch.manual_seed(1)
+    q, keys, values = torch.randn(3, 6, 8), torch.randn(3, 11, 2, 8), torch.randn(3, 11, 2, 8)
+    positions = torch.tensor([10, 4, 0])
+    mask = (torch.arange(11) <= positions[:, None])[:, None, None]
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        q[:, :, None], keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, enable_gqa=True
+    )
+    torch.testing.assert_close(read(q, keys, values, positions), expected.reshape(3, 48))
+
+
+def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_afterwards(
+    serve: Serve, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    server = serve(plain, "--compile-cache", str(tmp_path / "cache")).wait_ready()
+    before = server.complete(max_tokens=40).json()["choices"][0]["text"]
+    end = said(server, ("layers compiled", "no C++ compiler"))
+    assert end == ("layers compiled" if has_compiler() else "no C++ compiler"), server.log()
+    assert server.complete(max_tokens=40).json()["choices"][0]["text"] == before
+    server.kill()
+    if end == "no C++ compiler":
+        return  # nothing to find again
+    again = serve(plain, "--compile-cache", str(tmp_path / "cache")).wait_ready()
+    assert said(again, ("compiling", "layers compiled")) == "layers compiled", "it lies in the folder"
+    batch = scheduler(plain)
+    (file,) = (tmp_path / "cache").glob("*.pt2")
+    batch.decoder.fast = FastLayers(file, batch.decoder)
+    sequences = [admit(batch, TEXT[:size], made) for size, made in UNEQUAL]
+    run(batch, *sequences)
+    assert batch.counts.fast_steps == batch.counts.decode_steps >= 49
+    slow = scheduler(plain)
+    expected = [admit(slow, TEXT[:size], made) for size, made in UNEQUAL]
+    run(slow, *expected)
+    assert slow.counts.fast_steps == 0
+    assert [new_tokens(one) for one in sequences] == [new_tokens(one) for one in expected]
+
+
+def test_without_a_compiler_a_server_says_so_and_answers(
+    serve: Serve, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    flags = ("--compile-cache", str(tmp_path / "cache"))
+    server = serve(plain, *flags, CXX="/nothing/here/g++").wait_ready()
+    said(server, ("no C++ compiler",))
+    assert server.complete().status_code == 200
+
+
+def test_the_command_without_a_compiler_says_what_to_install(
+    plain: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/nothing/here/g++")
+    place = ["--model-uri", plain["uri"], "--digest", plain["digest"]]
+    assert main([*place, "--threads", "1", "--output", str(tmp_path / "cache")]) == NO_COMPILER
+    assert "g++" in capsys.readouterr().err and not (tmp_path / "cache").exists()
+
+
+def test_a_folder_that_others_may_write_to_is_refused_since_code_is_run_from_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(PermissionError, match="chmod go-w"):
+        owned(tmp_path)

@@ -1,0 +1,59 @@
+"""Serve first, compile behind: a server answers on the plain path until its compiled layers are there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from workloads.serving.artifact import Artifact
+from workloads.serving.compile import FastLayers, file_name, has_compiler, owned
+from workloads.serving.log import say
+from workloads.serving.model import Decoder
+
+_WHY = {2: "the folder is refused", 3: "there is no C++ compiler", 4: "it was ended"}
+
+
+def accelerate(
+    decoder: Decoder, artifact: Artifact, place: Path, digest: str, threads: int, folder: Path
+) -> None:
+    """Give `decoder` its compiled layers from `folder`, which they are put into first where it lacks them.
+
+    Compiling is another, patient process that ends with this one; it takes a core for half a minute. Whatever
+    goes wrong, answers go on as they are, and the log says so.
+    """
+    try:
+        file = owned(folder) / file_name(artifact, threads)
+        if not file.exists():
+            if not has_compiler():
+                say("no C++ compiler (g++, or $CXX): layers are not compiled; install one for faster answers")
+                return
+            say("compiling layers behind the answers")
+            _compile(place, digest, threads, folder)
+        decoder.fast = FastLayers(file, decoder)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        say(f"--compile-cache {folder}: {why}; answers go on without compiled layers")
+    else:
+        say(f"layers compiled: {file}")
+
+
+def _compile(place: Path, digest: str, threads: int, folder: Path) -> None:
+    flags = [
+        "--model-uri",
+        str(place),
+        "--digest",
+        digest,
+        "--threads",
+        str(threads),
+        "--output",
+        str(folder),
+    ]
+    command = ["nice", sys.executable, "-m", "workloads.serving.compile", *flags, "--until-stdin-closes"]
+    done = subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,  # kept open: the process ends when ours does, however that is
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    if code := done.wait():
+        raise RuntimeError(f"compiling ended with {code} ({_WHY.get(code, 'run it by hand to see why')})")
