@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ def speed(bench: Benchmark) -> None:
         rates[workers] += [line["tokens_per_second"] for line in told["lines"][1:]]  # the first one warms up
     one, two = (statistics.median(rates[workers]) for workers in (1, 2))
     bench.figure("one process, one thread", f"{one:,.0f} tokens/s")
+    for workers, words in ((1, "one process"), (2, "a worker of two")):
+        profiled = partial(trained, workers, [*SPEED, "--steps=60"], ["-m", "bench.profiled"])
+        told = bench.part(f"profile {workers}", profiled)
+        (shares,) = [line["profile"] for line in told["lines"] if "profile" in line]
+        top = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+        bench.figure(f"where {words} spends its time", top)
     bench.aim(
         "two workers, one thread each", two >= 1.7 * one, f"{two:,.0f} tokens/s, {two / one:.2f}x, aim 1.7x"
     )
@@ -208,10 +215,17 @@ def changed(bench: Benchmark, folder: Path, corpus: Path) -> None:
     gaps = [
         abs(loss - right[step][0]) for job in jobs for step, told in job["losses"].items() for loss in told
     ]
+    wrong = [job["wrong"] for job in jobs if job["wrong"]]
+    deaths = CHANGES * (len(NUMBERS) - 1)
+    bench.claim(
+        "each of them but for the last time is killed, and goes on after its last checkpoint",
+        not wrong and sum(len(job["lost"]) for job in jobs) == deaths,
+        "; ".join(wrong) or f"{deaths} times SIGKILL",
+    )
     bench.claim(
         f"{CHANGES} jobs of {' then '.join(map(str, NUMBERS))} workers have the losses of one process at each step",
-        complete and max(gaps) <= TOLERANCE,
-        f"{max(gaps):.1e} nats apart at most, {TOLERANCE:.0e} allowed",
+        complete and max(gaps, default=float("nan")) <= TOLERANCE,
+        f"{max(gaps, default=float('nan')):.1e} nats apart at most, {TOLERANCE:.0e} allowed",
     )
 
 

@@ -63,7 +63,7 @@ class LocalModelVersion(pulumi.ComponentResource):
             environment={"HF_HUB_OFFLINE": "1"},
             key={"source": args["source_digest"], "scheme": args["scheme"]},
             sources=[
-                "workloads//manifest.py",
+                "workloads//*.py",
                 "workloads//serving/*.py",
                 "workloads//requirements.txt",
                 *args["source_files"],

@@ -66,7 +66,7 @@ class LocalTrainingJob(pulumi.ComponentResource):
             environment={"OMP_NUM_THREADS": str(args["threads"]), **ON_LOOPBACK},
             key=settings,
             sources=[
-                "workloads//manifest.py",
+                "workloads//*.py",
                 "workloads//training/*.py",
                 "workloads//requirements*.txt",
                 f"{sysconfig.get_path('stdlib')}//**/*.py",
