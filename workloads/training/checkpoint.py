@@ -7,7 +7,8 @@
 
 A checkpoint is published in this order: all files; their content read back and put into checkpoint.json; `latest`; then
 older ones go. Whatever dies in between leaves `latest` on a whole checkpoint. A checkpoint is loaded only if every file
-has the content that checkpoint.json tells; else the one before it is, and a line says so.
+has the content that checkpoint.json tells and the metadata call for no code; else the one before it is, and a line says
+so.
 """
 
 import json
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -28,7 +30,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.utils._pytree import tree_map_only
 
-from workloads.training.checkpoint_files import Reader, Writer, reason
+from workloads.training.checkpoint_files import METADATA, Reader, SafePlanner, Writer, reason, tensor_names
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
 from workloads.training.lines import Lines
@@ -114,19 +116,22 @@ class Checkpoints:
         chosen = self._by_the_first(self._newest_whole)
         if chosen is None:
             return None
-        address, facts = chosen
+        address, facts, kept = chosen
         for name, ours in identity.items():
             if facts.get(name) != ours:
                 raise ConfigError(
                     f"checkpoints: {address} has {name}={facts.get(name)!r} and this run {ours!r}; take another "
                     "place, or the settings and data of the run that began there"
                 )
-        rank = self.workers.rank
-        tensors = learner.tensors([rank] if rank < facts["world_size"] else [])
+        tensors = learner.tensors([self.workers.rank])
+        for name in list(tensors["random"]):
+            if f"random.{name}" not in kept:  # that worker or kind of device was not there
+                del tensors["random"][name]
         try:
             load(
                 tensors,
                 storage_reader=Reader(address),
+                planner=SafePlanner(),
                 process_group=self.group,
                 no_dist=self.group is None,
             )
@@ -213,16 +218,21 @@ class Checkpoints:
 
     def _publish(self, store: Store, folder: str, facts: dict[str, Any]) -> None:
         files = {name: digest for name, digest in store.digests(folder).items() if name != FACTS}
-        if ".metadata" not in files:
-            raise OSError(f"{folder} has no .metadata")
+        if METADATA not in files:
+            raise OSError(f"{folder} has no {METADATA}")
         store.write(f"{folder}/{FACTS}", json.dumps({**facts, "files": files}, indent=1).encode())
         if self.lease and store is self.places[0]:
             self.lease.check()  # so late that whoever took over has not been published over
         store.write(LATEST, folder.encode())
-        for name in step_names(store)[: -self.keep]:
+        names = step_names(store)
+        given_up, kept = [name for name in names if name > folder], [name for name in names if name <= folder]
+        for name in (
+            given_up + kept[: -self.keep]
+        ):  # those above were not whole when this life began below them
             store.remove(name)
 
-    def _newest_whole(self) -> tuple[str, dict[str, Any]] | None:
+    def _newest_whole(self) -> tuple[str, dict[str, Any], set[str]] | None:
+        """Its address, its facts, and the names of what is in it."""
         found = []
         for store in self.places:
             latest = (store.read(LATEST) or b"").decode()
@@ -235,8 +245,13 @@ class Checkpoints:
             facts = store.read_json(f"{name}/{FACTS}")
             wrong = _difference(facts, store.digests(name))
             if not wrong:
-                self._tell({"checkpoint": "loaded", "at_step": facts["step"], "place": store.uri})
-                return store.within(name), facts
+                try:
+                    kept = tensor_names(store.read(f"{name}/{METADATA}") or b"")
+                except UnpicklingError as error:
+                    wrong = str(error)
+                else:
+                    self._tell({"checkpoint": "loaded", "at_step": facts["step"], "place": store.uri})
+                    return store.within(name), facts, kept
             self._tell({"checkpoint": "not loaded", "place": store.within(name), "why": wrong})
         return None
 

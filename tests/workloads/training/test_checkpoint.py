@@ -1,4 +1,7 @@
+import hashlib
 import json
+import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -6,13 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 
 from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, lines, start
-from workloads.training.checkpoint import Checkpoints, Learner
+from workloads.training.checkpoint import FACTS, Checkpoints, Learner
+from workloads.training.checkpoint_files import METADATA
 from workloads.training.config import TrainConfig
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
@@ -59,6 +64,73 @@ def test_weights_moments_and_random_state_come_back_as_they_were(checkpoints: Ch
     assert torch.equal(torch.rand(3), drawn)
     assert len(kept) == len(numbers(after)) > len(list(after.model.parameters()))
     assert all(torch.equal(one, other) for one, other in zip(kept, numbers(after), strict=True))
+
+
+class BesideAGpu(Learner):
+    """As where there is a GPU: it has a random state too."""
+
+    def tensors(self, ranks: list[int]) -> dict[str, Any]:
+        tensors = super().tensors(ranks)
+        tensors["random"] |= {f"cuda-{rank}": torch.tensor([7], dtype=torch.uint8) for rank in ranks}
+        return tensors
+
+
+def test_what_was_kept_without_a_gpu_is_loaded_beside_one_and_the_other_way_round(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after, drawn = learner(1), learner(2), []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", drawn.append)
+    learn(before)
+    checkpoints.save(before, {"step": 1})
+    assert checkpoints.finish()
+    assert checkpoints.restore(BesideAGpu(after.model, after.optimizer), {}) and drawn == []
+    assert all(torch.equal(one, other) for one, other in zip(numbers(before), numbers(after), strict=True))
+    checkpoints.save(BesideAGpu(after.model, after.optimizer), {"step": 2})
+    assert checkpoints.finish()
+    assert checkpoints.restore(learner(3), {}) and drawn == []
+    assert checkpoints.restore(BesideAGpu(after.model, after.optimizer), {}) and drawn == [7]
+
+
+class Planted:
+    """Pickled, it is a command for the shell of whoever unpickles it."""
+
+    def __init__(self, file: Path) -> None:
+        self.command = f"touch {file}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+def test_planted_metadata_runs_no_code_and_the_checkpoint_before_is_loaded(
+    checkpoints: Checkpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (1, 2):
+        checkpoints.save(learner(step), {"step": step})
+        assert checkpoints.finish()
+    [store], newest = checkpoints.places, "step-00000002"
+    facts, planted = store.read_json(f"{newest}/{FACTS}"), pickle.dumps(Planted(tmp_path / "owned"))
+    facts["files"][METADATA] = hashlib.sha256(
+        planted
+    ).hexdigest()  # who can write the one can write the other
+    store.write(f"{newest}/{METADATA}", planted)
+    store.write(f"{newest}/{FACTS}", json.dumps(facts).encode())
+    loaded = checkpoints.restore(learner(3), {})
+    assert loaded and loaded["step"] == 1
+    assert not (tmp_path / "owned").exists()
+    assert ".metadata calls for posix.system, which no checkpoint needs" in capsys.readouterr().err
+
+
+def test_a_planted_setting_of_the_optimizer_runs_no_code(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    planted = learner(1)
+    learn(planted)
+    planted.optimizer.param_groups[0]["eps"] = Planted(tmp_path / "owned")
+    checkpoints.save(planted, {"step": 1})
+    assert checkpoints.finish()
+    with pytest.raises(
+        Unreachable, match="step-00000001: cannot be loaded: optimizer.*eps is no plain value"
+    ):
+        checkpoints.restore(learner(2), {})
+    assert not (tmp_path / "owned").exists()
 
 
 def test_what_is_written_is_the_state_at_the_call_whatever_is_learned_meanwhile(

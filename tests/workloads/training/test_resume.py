@@ -48,6 +48,11 @@ STORIES: dict[str, list[tuple[tuple[Event, ...], tuple[str, ...]]]] = {
     "stopped in evaluation": [((("evaluation", 1, "terminate"),), ()), ((), ())],
     "out of time": [((), ("--stop-at", "1.5")), ((), ())],
     **{f"damaged: {damage}": [((), ()), ((("start", 1, damage),), ())] for damage in DAMAGES},
+    "damaged, and none before it": [
+        ((), SHORT),
+        ((("start", 1, "alter"), ("step", 21, "kill")), SHORT),
+        ((), SHORT),
+    ],
     "full disk": [(FULL, ()), ((), ())],
     "full disk, then killed": [((FULL[0], ("step", 32, "kill")), ()), ((), ())],
     "lost store": [((("step", 12, "lose store"),), ("--checkpoint-every", "30")), ((), ())],
@@ -153,6 +158,16 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_it_says_so(
     }.get(damage, "__0_0.distcp is missing or altered") == refused["why"]
     assert (after["code"], first_step(after)) == (0, 51), after
     assert weights(folder, f"damaged: {damage}") == weights(folder, "calm")
+
+
+def test_a_run_that_starts_over_keeps_its_new_checkpoints_and_not_the_damaged_one_above_them(
+    stories: dict[str, Story], folder: Path
+) -> None:
+    _, over, after = stories["damaged, and none before it"]
+    assert (over["code"], first_step(over)) == (-9, 1), over
+    assert at_step(over["latest"]) in (10, 20)  # the second may still be in the writing
+    assert (after["code"], first_step(after)) == (0, at_step(over["latest"]) + 1), after
+    assert "not loaded" not in after["said"]
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(stories: dict[str, Story], folder: Path) -> None:
