@@ -27,6 +27,10 @@ class ManifestError(Exception):
     """A model folder is not what its manifest says; the message names the file and the remedy."""
 
 
+class OutputRefused(Exception):
+    """Publishing at a place would remove what was never published there; the message names it and the remedy."""
+
+
 def write_manifest(folder: Path, **facts: object) -> str:
     """Write `folder`/manifest.json over the files now in `folder` and return its digest (`sha256:<hex>`).
 
@@ -106,7 +110,8 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
 
     An existing destination is moved aside, replaced and only then removed. What a killed writer to the same
     destination left behind is cleared first; hence one writer per destination at a time.
-    Missing parent folders are created. Raises NotADirectoryError when the destination is a file.
+    Missing parent folders are created. Raises NotADirectoryError when the destination is a file, OutputRefused when it
+    is a folder that is not empty and has no manifest.
     """
     destination = Path(os.path.abspath(destination))
     if destination.exists() and not destination.is_dir():
@@ -115,6 +120,7 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
         )
     destination.parent.mkdir(parents=True, exist_ok=True)
     _sweep(destination)
+    refuse_unpublished(destination)
     partial, aside = _sibling(destination, "partial"), _sibling(destination, "replaced")
     partial.mkdir()  # not tempfile.mkdtemp: its mode 0700 would shut out a server's own user
     try:
@@ -133,6 +139,21 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def refuse_unpublished(folder: Path) -> None:
+    """Raise OutputRefused for a folder with something in it and no manifest: it was not published, so it is not ours
+    to replace."""
+    if folder.is_dir() and not (folder / MANIFEST).exists() and (found := sorted(folder.iterdir())):
+        raise OutputRefused(not_published(str(folder), found[0].name))
+
+
+def not_published(place: str, found: str) -> str:
+    """Why nothing is published at a place where only `found` was found, and what to do."""
+    return (
+        f"output={place!r}: holds {found} and no {MANIFEST}, so it is no published folder, and publishing removes what "
+        "was there before; give a new or an empty folder, or empty this one if nothing in it is needed"
+    )
 
 
 def _sibling(destination: Path, role: str) -> Path:

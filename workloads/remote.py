@@ -1,8 +1,10 @@
 """Published folders in object stores: seen whole or not at all, and read from a copy on this machine.
 
 An object store renames nothing. So a folder's manifest goes first when it is replaced and comes last when it is
-written: while it is not there, nobody takes the rest for a folder. A reader checks every file against the manifest, and
-keeps the folder under the manifest's digest: there it is mapped into memory like any other, and fetched once.
+written: while it is not there, nobody takes the rest for a folder. Meanwhile an object tells the next writer that the
+rest is a publication which broke off; what has neither is not ours, and nothing is published there. A reader checks
+every file against the manifest, and keeps the folder under the manifest's digest: there it is mapped into memory like
+any other, and fetched once.
 
 Endpoints and credentials come from where the clients look for them: AWS_ENDPOINT_URL, STORAGE_EMULATOR_HOST,
 AWS_PROFILE, the pod's own identity. Nothing is removed from the copies (in SKERRY_CACHE, else beside temporary files).
@@ -19,12 +21,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fsspec.core import url_to_fs
 
-from workloads.manifest import MANIFEST, ManifestError, publish_atomically, verify_manifest
+from workloads.manifest import (
+    MANIFEST,
+    ManifestError,
+    OutputRefused,
+    not_published,
+    publish_atomically,
+    refuse_unpublished,
+    verify_manifest,
+)
 
+UNFINISHED = "manifest.json.unfinished"  # lies beside the files while they are written
 SCHEMES = ("s3", "gs")
 FRESH = {"use_listings_cache": False}  # others write there too: what was listed a minute ago is no answer
 
@@ -56,7 +67,8 @@ def open_address(uri: str) -> tuple[Any, str]:
 def publishing(place: Path | str) -> Iterator[Path]:
     """Yield an empty local folder; on success it is published at `place`, on an exception it goes.
 
-    `place` is a local folder, or the address of one in an object store. Raises RemoteError.
+    `place` is a local folder, or the address of one in an object store. Raises RemoteError; OutputRefused when there
+    is something that was not published.
     """
     if isinstance(place, Path):
         with publish_atomically(place) as partial:
@@ -67,18 +79,56 @@ def publishing(place: Path | str) -> Iterator[Path]:
         _upload(Path(scratch), place)
 
 
+def check_output(place: Path | str) -> None:
+    """Raise OutputRefused where `publishing` would find something that was not published; RemoteError."""
+    if isinstance(place, Path):
+        refuse_unpublished(place)
+        return
+    with _asking(place, "be looked at") as (files, root):
+        if any(files.exists(f"{root}/{name}") for name in (MANIFEST, UNFINISHED)):
+            return
+        try:
+            found = [path.removeprefix(f"{root}/") for path in files.ls(root, detail=False)]
+        except FileNotFoundError:
+            return
+        if found := sorted(name for name in found if name and name != root):
+            raise OutputRefused(not_published(place, found[0]))
+
+
+def check_apart(output: str, **others: str) -> None:
+    """Raise OutputRefused when `output` is, holds or lies in a place with another use (name: address)."""
+    mine = _place(output)
+    for name, other in others.items():
+        theirs = _place(other) if other else None
+        if theirs and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
+            raise OutputRefused(
+                f"output={output!r}: is, holds or lies in {name}={other!r}, and publishing removes what was at the "
+                "output before; give a folder beside it"
+            )
+
+
+def _place(uri: str) -> PurePosixPath:
+    """An address as a path, whatever it is written like; that of an object store meets no local one."""
+    if uri.startswith("file:"):
+        return Path(unquote(urlsplit(uri).path)).resolve()
+    return PurePosixPath(uri) if "://" in uri else Path(uri).resolve()
+
+
 def _upload(folder: Path, uri: str) -> None:
     names = sorted(
         (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
         key=lambda name: (name == MANIFEST, name),
     )
+    check_output(uri)
     with _asking(uri, "be written") as (files, root):
-        before = {path.removeprefix(f"{root}/") for path in files.find(root)}
+        files.pipe_file(f"{root}/{UNFINISHED}", b"")
+        before = {path.removeprefix(f"{root}/") for path in files.find(root)} - {UNFINISHED}
         for name in sorted(before, key=lambda name: name != MANIFEST):
             if name == MANIFEST or name not in names:
                 files.rm_file(f"{root}/{name}")
         for name in names:
             files.put_file(str(folder / name), f"{root}/{name}")
+        files.rm_file(f"{root}/{UNFINISHED}")
 
 
 def fetch(uri: str, digest: str = "") -> Path:
@@ -176,7 +226,7 @@ def _asking(uri: str, what: str) -> Iterator[tuple[Any, str]]:
     """Turn what a store's client raises, each its own kinds, into RemoteError."""
     try:
         yield open_address(uri)
-    except ManifestError:
+    except (ManifestError, OutputRefused):
         raise
     except Exception as error:
         raise RemoteError(

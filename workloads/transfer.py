@@ -4,8 +4,8 @@
 
 Each is a path, file://, s3:// or gs:// address. The copy is seen whole or not at all (see remote.py); what comes from
 an object store is checked against its manifest on the way. Whoever loads the copy checks its digest.
-Exit codes: 0 copied, 1 an object store cannot be reached, 2 the source is not there, 3 it is not what its manifest
-says.
+Exit codes: 0 copied, 1 an object store cannot be reached, 2 the source is not there or the output holds what was not
+published, 3 the source is not what its manifest says.
 """
 
 import argparse
@@ -15,17 +15,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from workloads.manifest import ManifestError
-from workloads.remote import RemoteError, download, is_remote, publishing, read_manifest
+from workloads.manifest import ManifestError, OutputRefused
+from workloads.remote import RemoteError, check_apart, download, is_remote, publishing, read_manifest
 
-COPIED, UNREACHABLE, MISSING, BAD_MANIFEST = 0, 1, 2, 3
+COPIED, UNREACHABLE, MISSING, REFUSED, BAD_MANIFEST = 0, 1, 2, 2, 3
 
 
 def transfer(source: str, output: str) -> None:
     """Copies `source` to `output`, which is replaced.
 
-    Raises FileNotFoundError, ManifestError, RemoteError; the output is then untouched unless writing it failed.
+    Raises FileNotFoundError, OutputRefused, ManifestError, RemoteError; the output is then untouched unless writing it
+    failed.
     """
+    check_apart(output, source=source)
     if not is_remote(source) and not _folder(source).is_dir():
         raise FileNotFoundError(source)
     manifest = read_manifest(source) if is_remote(source) else b""
@@ -56,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return MISSING
+    except OutputRefused as error:
+        print(f"transfer: {error}", file=sys.stderr)
+        return REFUSED
     except (ManifestError, RemoteError) as error:
         print(f"transfer: {error}", file=sys.stderr)
         return BAD_MANIFEST if isinstance(error, ManifestError) else UNREACHABLE

@@ -15,9 +15,16 @@ from s3fs import S3FileSystem
 from tests.workloads.object_stores import ENDPOINTS, NOBODY, Front, ObjectStore, files
 from tests.workloads.training.runs import ROOT
 from workloads import remote
-from workloads.manifest import MANIFEST, ManifestError, manifest_digest, verify_manifest, write_manifest
+from workloads.manifest import (
+    MANIFEST,
+    ManifestError,
+    OutputRefused,
+    manifest_digest,
+    verify_manifest,
+    write_manifest,
+)
 from workloads.remote import RemoteError, fetch, publishing
-from workloads.transfer import BAD_MANIFEST, COPIED, UNREACHABLE
+from workloads.transfer import BAD_MANIFEST, COPIED, REFUSED, UNREACHABLE
 from workloads.transfer import main as transfer
 
 CONTENT = {"model.safetensors": b"weights" * 1000, "deep/er/tokenizer.json": b"{}", "empty": b""}
@@ -68,6 +75,22 @@ def test_what_replaces_a_folder_leaves_nothing_of_it(bucket: str) -> None:
         MANIFEST,
         "new",
     ]
+
+
+def test_a_prefix_with_what_was_never_published_is_not_written_to(bucket: str) -> None:
+    files(bucket).pipe_file(f"{bucket}/one/thesis.txt", b"precious")
+    with pytest.raises(OutputRefused, match=f"{bucket}/one': holds thesis.txt and no manifest.json"):
+        publish(f"{bucket}/one")
+    assert files(bucket).find(f"{bucket}/one") == [f"{bucket}/one/thesis.txt".partition("://")[2]]
+
+
+def test_a_copy_into_its_own_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").mkdir()
+    write_manifest(tmp_path / "model")
+    where = ["--source", (tmp_path / "model").as_uri(), "--output", str(tmp_path / "model" / "copy")]
+    assert transfer(where) == REFUSED
+    assert "is, holds or lies in source=" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "model").iterdir()] == [MANIFEST]
 
 
 def test_a_folder_whose_writer_fails_was_never_there(bucket: str) -> None:
@@ -163,6 +186,12 @@ def test_a_folder_whose_writing_breaks_off_is_not_there_and_not_the_one_before(
         publish(f"{bucket}/one", {"new": b"new", "a": b"a"})
     with pytest.raises(ManifestError, match="expected the manifest of a published folder, found none"):
         fetch(f"{bucket}/one")
+    front.denies = lambda method, path: False
+    publish(f"{bucket}/one", {"b": b"b"})  # what broke off is known for a publication, and none of it stays
+    assert [path.rpartition("/")[2] for path in sorted(files(bucket).find(f"{bucket}/one"))] == [
+        "b",
+        MANIFEST,
+    ]
 
 
 @ON_S3

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from workloads.manifest import ManifestError, write_manifest
-from workloads.remote import RemoteError, is_remote, publishing
+from workloads.manifest import ManifestError, OutputRefused, write_manifest
+from workloads.remote import RemoteError, check_output, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.artifact import FORMAT
 from workloads.serving.encoder_architecture import EncoderArchitecture
@@ -49,14 +49,15 @@ UNREACHABLE, REFUSED, BAD_MANIFEST = 1, 2, 3
 def publish(source_uri: str, scheme: str, output_uri: str, gate: Gate = JUDGED) -> dict[str, Any]:
     """Publish `source_uri` under `scheme` to the folder `output_uri`; returns what the command prints.
 
-    Raises UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel, TooMuchLost or ManifestError; the output
-    is then untouched.
+    Raises UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel, TooMuchLost, ManifestError or
+    OutputRefused; the output is then untouched.
     """
     config = find_scheme(scheme)
     check_device(config)
     output = place(output_uri, "--output")
     if isinstance(output, Path):
         _check_output(source_uri, output)
+    check_output(output)
     source = read_source(source_uri)
     with publishing(output) as folder:
         facts = write_model(folder, source, scheme)
@@ -148,7 +149,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         line = json.dumps(publish(args.source, args.scheme, args.output, Gate(args.max_loss_percent)))
-    except (UnknownScheme, UnsupportedScheme, SourceError, UnsupportedModel, TooMuchLost) as error:
+    except (
+        UnknownScheme,
+        UnsupportedScheme,
+        SourceError,
+        UnsupportedModel,
+        TooMuchLost,
+        OutputRefused,
+    ) as error:
         print(f"publish: {error}", file=sys.stderr)
         return REFUSED
     except ManifestError as error:

@@ -10,11 +10,14 @@ from math import inf
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from workloads.remote import is_remote, open_address
+from workloads.manifest import OutputRefused
+from workloads.remote import check_apart, is_remote, open_address
 from workloads.training import warm_start
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
 from workloads.training.presets import PRESETS
+
+APART = ("data", "checkpoints", "fallback", "log", "init")  # what publishing the model must not remove
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,10 @@ class TrainConfig:
                 place(name, getattr(self, name))
             except ConfigError as error:
                 found += error.problems
+        try:
+            check_apart(self.output, **{name: getattr(self, name) for name in APART})
+        except OutputRefused as error:
+            found.append(str(error))
         return found + self.model.problems()
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workloads.manifest import write_manifest
-from workloads.remote import publishing
+from workloads.manifest import OutputRefused, write_manifest
+from workloads.remote import check_output, publishing
 from workloads.training.config import place
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
@@ -25,18 +25,20 @@ METRICS = ("bits_per_byte", "bigram_bits_per_byte", "heldout_bytes", "train_loss
 def destination(output: str) -> Path | str:
     """The absolute folder or the object store's address that `output` names.
 
-    Raises ConfigError when a file stands there or above it.
+    Raises ConfigError when a file stands there or above it, or there is something that was not published; RemoteError.
     """
     named = place("output", output)
-    if isinstance(named, str):
-        return named
-    folder = named.absolute()
-    for path in (folder, *folder.parents):
+    found = named.absolute() if isinstance(named, Path) else named
+    for path in (found, *found.parents) if isinstance(found, Path) else ():
         if path.exists() and not path.is_dir():
             raise ConfigError(
                 f"output={output!r}: {path} is a file, a model is a folder; remove it or go elsewhere"
             )
-    return folder
+    try:
+        check_output(found)
+    except OutputRefused as error:
+        raise ConfigError(str(error)) from error
+    return found
 
 
 def export(
@@ -48,8 +50,8 @@ def export(
 ) -> str:
     """Publish `model`, its tokenizer, the run's `record` (JSON values) and its `card` at `output`.
 
-    What was there is replaced. Returns the manifest's digest. Raises OSError or RemoteError when the storage refuses; a
-    folder is then as it was.
+    What was there is replaced. Returns the manifest's digest. Raises OSError or RemoteError when the storage refuses,
+    OutputRefused when it holds something that was not published; a folder is then as it was.
     """
     with publishing(output) as partial:
         save_file(exported_weights(model), partial / "model.safetensors", metadata={"format": "pt"})

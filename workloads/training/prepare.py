@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.manifest import write_manifest
-from workloads.remote import RemoteError, publishing
+from workloads.manifest import OutputRefused, write_manifest
+from workloads.remote import RemoteError, check_apart, check_output, publishing
 from workloads.training.config import place, shown
 from workloads.training.data import is_held_out
 from workloads.training.documents import documents
@@ -53,8 +53,10 @@ def main(arguments: Sequence[str]) -> int:
         if problems:
             raise ConfigError(*problems)
         output = place("output", config.output)
+        check_apart(config.output, source=config.source)
+        check_output(output)
         print(json.dumps({"output": shown(output), **prepare(config, output)}))
-    except ConfigError as error:
+    except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.prepare: {error}", file=sys.stderr)
         return 2
     except RemoteError as error:

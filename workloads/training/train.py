@@ -32,6 +32,7 @@ from pathlib import Path
 
 import torch
 
+from workloads.manifest import OutputRefused
 from workloads.remote import RemoteError
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.card import model_card
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
             lease = Lease(stores[0], name, config.lease_seconds)
         with telling(config, workers, name) as lines:
             return train(config, corpus, output, workers, preemption, stores, lease, lines, name)
-    except ConfigError as error:
+    except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
     except (Unreachable, RemoteError, LeaseLost) as error:

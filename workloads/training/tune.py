@@ -28,8 +28,8 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from workloads.manifest import manifest_digest
-from workloads.remote import publishing
+from workloads.manifest import OutputRefused, manifest_digest
+from workloads.remote import check_apart, publishing
 from workloads.training import launch
 from workloads.training.config import local_path, shown
 from workloads.training.export import destination
@@ -95,7 +95,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         config, space, training = read(arguments)
         folder = local_path("output", config.output).absolute() if config.output else None
-        destination(config.output or ".")  # refused now rather than after the search
+        if config.output:  # refused now rather than after the search
+            check_apart(config.output, work=config.work, storage=config.storage)
+            destination(config.output)
         asks = {"space": {name: str(each) for name, each in space.items()}, "training": training}
         asks |= {"workers": config.workers}
         pruner = optuna.pruners.MedianPruner(config.startup, config.prune_after)
@@ -106,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
         if folder:
             result |= {"output": shown(folder), "manifest_digest": search.publish(folder)}
         print(json.dumps(result), flush=True)
-    except ConfigError as error:
+    except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.tune: {error}", file=sys.stderr, flush=True)
         return 2
     except (TrialFailed, optuna.exceptions.StorageInternalError) as error:

@@ -106,3 +106,32 @@ def test_a_batch_that_the_workers_parts_do_not_divide_is_told_what_would_fit() -
     with pytest.raises(ConfigError, match="batch=8: .* of the 2 workers times accumulate=3.*try 6 or 12"):
         parse(["--accumulate", "3"], world=2)
     assert parse(["--accumulate", "3", "--batch", "12"], world=2).batch == 12
+
+
+@pytest.mark.parametrize(
+    ("setting", "other"),
+    [
+        ("checkpoints", "model"),
+        ("data", "."),
+        ("fallback", "model/deep"),
+        ("log", "model/log"),
+        ("init", "link"),
+    ],
+)
+def test_an_output_that_meets_another_place_of_the_run_is_refused_before_anything_is_read(
+    tmp_path: Path, setting: str, other: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    given = {"checkpoints": str(tmp_path / "elsewhere"), setting: (tmp_path / other).as_uri()}
+    config = TrainConfig(output=str(tmp_path / "model"), **given)
+    [problem] = config.problems(world=1)
+    assert f"/model': is, holds or lies in {setting}='{given[setting]}'" in problem
+
+
+def test_an_output_with_something_that_was_not_published_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert main(["--output", str(tmp_path)]) == 2
+    assert "holds thesis.txt and no manifest.json" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").exists()

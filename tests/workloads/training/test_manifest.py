@@ -8,7 +8,9 @@ import pytest
 
 from tests.workloads.training.runs import ROOT
 from workloads.manifest import (
+    MANIFEST,
     ManifestError,
+    OutputRefused,
     manifest_digest,
     publish_atomically,
     verify_manifest,
@@ -98,7 +100,8 @@ def test_publishing_replaces_the_folder_that_was_there(tmp_path: Path) -> None:
     for text in ("first", "second"):
         with publish_atomically(tmp_path / "deep" / "model") as partial:
             (partial / text).write_text(text)
-    assert [path.name for path in (tmp_path / "deep" / "model").iterdir()] == ["second"]
+            write_manifest(partial)
+    assert sorted(os.listdir(tmp_path / "deep" / "model")) == [MANIFEST, "second"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
 
 
@@ -113,17 +116,20 @@ def test_an_exception_leaves_the_earlier_folder_and_nothing_else(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     with publish_atomically(tmp_path / "model") as partial:
-        (partial / "kept").write_text("")
+        (partial / MANIFEST).write_text("")
     with pytest.raises(error):
         publish_and_raise(tmp_path / "model", error)
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["model", "model/kept"]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "model",
+        f"model/{MANIFEST}",
+    ]
 
 
 def test_a_failing_rename_puts_the_earlier_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with publish_atomically(tmp_path / "model") as partial:
-        (partial / "kept").write_text("")
+        (partial / MANIFEST).write_text("")
     rename, calls = os.rename, []
 
     def fail_second(*names: Path) -> None:
@@ -135,7 +141,10 @@ def test_a_failing_rename_puts_the_earlier_folder_back(
     monkeypatch.setattr(os, "rename", fail_second)
     with pytest.raises(OSError, match="no space left"), publish_atomically(tmp_path / "model"):
         pass
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["model", "model/kept"]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "model",
+        f"model/{MANIFEST}",
+    ]
 
 
 KILLED_WHILE_WRITING = """
@@ -163,14 +172,14 @@ def test_the_next_writer_clears_up_after_a_killed_one(tmp_path: Path, program: s
     neighbour = tmp_path / ".model.partial-of-someone-else"
     neighbour.mkdir()
     with publish_atomically(tmp_path / "model") as partial:
-        (partial / "first").write_text("")
+        (partial / MANIFEST).write_text("first")
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "model")], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "model").exists() == left
     assert len(list(tmp_path.iterdir())) > 2 - (not left), "the killed writer left something to clear"
     with pytest.raises(ValueError), publish_atomically(tmp_path / "model"):
         raise ValueError  # even a writer that fails puts the earlier folder back
-    assert (tmp_path / "model" / "first").exists()
+    assert (tmp_path / "model" / MANIFEST).read_text() == "first"
     with publish_atomically(tmp_path / "model") as partial:
         (partial / "second").write_text("")
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["second"]
@@ -183,3 +192,19 @@ def test_publishing_over_a_file_is_refused_and_leaves_it(tmp_path: Path) -> None
     with refused, publish_atomically(tmp_path / "model"):
         pass
     assert (tmp_path / "model").read_text() == "precious"
+
+
+def test_a_folder_that_was_never_published_is_not_replaced_and_an_empty_one_is(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    refused = pytest.raises(OutputRefused, match="mine': holds thesis.txt and no manifest.json.*give a new")
+    with refused, publish_atomically(tmp_path / "mine"):
+        pass
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "mine",
+        "mine/thesis.txt",
+    ]
+    (tmp_path / "mine" / "thesis.txt").unlink()
+    with publish_atomically(tmp_path / "mine") as partial:
+        (partial / "ours").write_text("")
+    assert (tmp_path / "mine" / "ours").exists()
