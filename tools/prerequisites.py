@@ -123,6 +123,21 @@ def check_pulumi() -> Finding:
     return Finding("pulumi", path is not None, path or "not on PATH", rule, cure, required=False)
 
 
+def check_namespaces() -> Finding:
+    """Optional: a user may make namespaces, in which a test mounts a small disk."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        ok, found = done.returncode == 0, done.stderr.strip() or "can be made"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        ok, found = False, str(error)
+    rule = "unshare --user --map-root-user --mount works, only for one of the tests (test_full_disk.py)"
+    cure = (
+        "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); apt-get install util-linux"
+    )
+    return Finding("namespaces", ok, found, rule, cure, required=False)
+
+
 def go_version(go: str | None) -> str | None:
     """The version of a Go command, like 1.26.8, or None when it does not answer."""
     if go is None:
@@ -152,7 +167,7 @@ REQUIRED: list[Callable[[tuple[str, ...]], Finding]] = [
     lambda _: check_writable(),
     check_disk,
 ]
-OPTIONAL: list[Callable[[], Finding]] = [check_go, check_pulumi, check_curl]
+OPTIONAL: list[Callable[[], Finding]] = [check_go, check_pulumi, check_curl, check_namespaces]
 
 
 def required(parts: tuple[str, ...] = ALL_PARTS) -> list[Finding]:

@@ -4,6 +4,7 @@ Each field is a flag. The rules need no file, device or network, but for the sha
 before anything starts, and every broken one is reported at once.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -110,6 +111,9 @@ class TrainConfig:
             "mlflow_uri",
             known,
             "empty or http(s)://HOST without a password; that goes in MLFLOW_TRACKING_PASSWORD",
+        )
+        require(
+            "run_id", bool(re.fullmatch(r"[\w.:/+-]*", self.run_id)), "of letters, digits and . _ : / + -"
         )
         require("mlflow_experiment", bool(self.mlflow_experiment), "a name")
         require("seed", self.seed >= 0, "0 or more")

@@ -32,7 +32,7 @@ def documents(source: str, pattern: str, field: str) -> Iterator[tuple[str, byte
     try:
         files, root = url_to_fs(source or sysconfig.get_paths()["stdlib"])
         paths = sorted(files.find(root))
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:
         raise ConfigError(
             f"{shown}: cannot be listed ({_words(error)}); give a folder or object prefix that exists and that "
             "this machine may read"
@@ -45,7 +45,7 @@ def documents(source: str, pattern: str, field: str) -> Iterator[tuple[str, byte
         try:
             with files.open(path, "rb", compression="infer") as stream:
                 yield from _read(relative, cast(BinaryIO, stream), field)
-        except (OSError, EOFError, ValueError) as error:
+        except Exception as error:  # every store and every compression has exceptions of its own
             raise ConfigError(
                 f"{shown}: cannot read {relative} ({_words(error)}); repair it, make it readable or narrow the pattern"
             ) from error
@@ -80,4 +80,4 @@ def _text(record: Any, where: str, field: str) -> bytes:
 
 
 def _words(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__

@@ -2,8 +2,12 @@
 
 It is kept by Optuna in a database, as only there a trial has a heartbeat: a trial whose heartbeat has stopped is marked
 as failed, and another trial takes up its parameters.
+
+A database's password is taken from the environment: a flag is in every list of processes, and in the trials' logs.
 """
 
+import os
+import re
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from workloads.training.flags import ConfigError
 
+PASSWORD = "SKERRY_TUNE_PASSWORD"  # the variable with the database's password, where it asks for one
 RETRIES = 3  # of one set of parameters whose process was killed: it may be what kills it
 LAPSES = 3  # heartbeats that may be missed before a trial is given up
 OPENINGS = 5  # tries, half a second apart: two processes may make the tables of a new database at once
@@ -30,9 +35,8 @@ def open_study(
     `storage` is the path of an SQLite file or a URL; `asks` (JSON values) is what the study is for. Raises ConfigError
     when the storage cannot be used, or when the study there asks something else.
     """
-    study = _opened(
-        storage if "://" in storage else f"sqlite:///{Path(storage).absolute()}", name, heartbeat, pruner
-    )
+    url = storage if "://" in storage else f"sqlite:///{Path(storage).absolute()}"
+    study = _opened(url, name, heartbeat, pruner)
     kept_asks = study.user_attrs.get("asks", asks)
     for key, ours in asks.items():
         if kept_asks.get(key) != ours:
@@ -42,6 +46,19 @@ def open_study(
             )
     study.set_user_attr("asks", asks)
     return study
+
+
+def has_password(storage: str) -> bool:
+    """Whether a URL tells a password, by its user or among its arguments."""
+    return without_password(storage) != storage
+
+
+def without_password(value: Any) -> Any:
+    """A URL with *** in place of each password; any other value as it is."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    beside_user = re.sub(r"(://[^/?#:@]*):.*@", r"\1:***@", value)
+    return re.sub(r"(?i)([?&;](?:password|passwd|pwd)=)[^&;]*", r"\1***", beside_user)
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:
@@ -80,7 +97,7 @@ def _opened(url: str, name: str, heartbeat: int, pruner: optuna.pruners.BasePrun
             if url.startswith("sqlite:///"):
                 Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
             storage = optuna.storages.RDBStorage(
-                url,
+                _with_password(url),
                 # An SQLite file is locked as a whole: a writer waits for the other processes' short writes.
                 engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {},
                 heartbeat_interval=heartbeat,
@@ -92,6 +109,13 @@ def _opened(url: str, name: str, heartbeat: int, pruner: optuna.pruners.BasePrun
             reason = error
             time.sleep(0.5)
     raise ConfigError(_unusable(url, reason)) from reason
+
+
+def _with_password(url: str) -> str:
+    password = os.environ.get(PASSWORD)
+    if url.startswith("sqlite") or not password:
+        return url
+    return make_url(url).set(password=password).render_as_string(hide_password=False)
 
 
 def _unusable(url: str, error: Exception) -> str:

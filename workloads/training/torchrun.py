@@ -5,24 +5,61 @@
 Takes torchrun's own arguments. 0: all workers ended well. Else the code of the first worker that failed in the last
 try, 128 + the signal's number where one was killed. A launcher that gets SIGTERM hands it on, waits --shutdown-timeout
 seconds (torchrun's; 30) for its workers and ends with what they ended with: 75 when the run was kept. See train.py.
+
+Two things are otherwise than torch's agent does them: workers that stop since a machine joins have --shutdown-timeout
+too (torch gives them 30 seconds whatever it says), and a run whose --stop-at is over is not started again.
 """
 
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
+from torch.distributed.elastic.agent.server import RunResult, WorkerGroup, WorkerState
+from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher import api
 from torch.distributed.run import main as torchrun
 
+from workloads.training.preemption import PREEMPTED
 from workloads.training.workers import LEFT_CODES
+
+ABOUT = 5.0  # seconds: what the machines' clocks may differ by; too few to begin again, too
+
+
+class Agent(LocalElasticAgent):
+    """Starts the workers of this machine and watches them, as torch's does but for what is said above."""
+
+    # The types that torch gives to what it measures by its decorator `prof` are not those of methods.
+    def _stop_workers(self, worker_group: WorkerGroup) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._shutdown(timeout=self._shutdown_timeout)
+
+    def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:  # pyright: ignore[reportIncompatibleVariableOverride]
+        result: RunResult = super()._monitor_workers(worker_group)  # pyright: ignore[reportCallIssue, reportAssignmentType]
+        # By SIGTERM to one machine all leave with that code too: then the time is not over, and the others go on.
+        over = time.time() > _stop_at(worker_group.spec.args) - ABOUT
+        left = result.state == WorkerState.FAILED and {each.exitcode for each in result.failures.values()}
+        if over and left == {PREEMPTED}:
+            self._remaining_restarts = 0
+        return result
+
+
+def _stop_at(arguments: Sequence[str]) -> float:
+    """The Unix time at which the workers stop by themselves; never without --stop-at."""
+    words = [part for word in arguments for part in str(word).split("=", 1)]
+    given = [after for word, after in pairwise(words) if word == "--stop-at"]
+    return float(given[-1]) or float("inf") if given else float("inf")
 
 
 def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="skerry-") as folder:
         os.environ[LEFT_CODES] = folder
+        # torchrun has no other way to be given one
+        api.LocalElasticAgent = Agent  # pyright: ignore[reportPrivateImportUsage]
         try:
             torchrun(list(arguments))
         except ChildFailedError as failed:

@@ -20,12 +20,14 @@ from workloads.remote import open_address
 from workloads.training.lines import Line
 
 TAG = "skerry.run_id"
+TOLD = "skerry.settings_told"  # the tag of a run whose settings have been sent: the server may be lost in between
 ABOUT = ("data_digest", "device", "world_size", "life")  # of a life's first line: tags, as they may change
 STATUS = {"published": "FINISHED", "preempted": "KILLED", "stopped": "KILLED"}  # any other end is FAILED
 PAPERS = ("README.md", "config.json", "record.json")
 PAUSE = 2.0  # seconds between two sendings
 KEPT = 10_000  # lines at most while the server is lost; then the oldest go
-LAST_TRIES = 15.0  # seconds that the end of a run may take to send what is left
+LAST_TRIES = 8.0  # seconds in which the end of a run begins to send what is left
+LAST_WAIT = 20.0  # seconds that the end waits at most: a launcher kills a worker that takes 30 to leave
 
 # The library's own patience is 7 tries of 120 seconds; and it would report its use to its makers.
 ENVIRONMENT = {
@@ -57,7 +59,7 @@ class Tracking:
     def close(self) -> None:
         """Send what is left, for a bounded time; a line tells how much could not be."""
         self._ended.set()
-        self._thread.join(3 * LAST_TRIES)  # a request that hangs has a time-out of its own
+        self._thread.join(LAST_WAIT)  # a request that hangs is not waited for, though its time-out is longer
         if self._waiting:
             self.tell({"tracking": "given up", "place": self.uri, "lines_not_sent": len(self._waiting)})
 
@@ -116,12 +118,15 @@ class Session:
         if runs:
             self._id = runs[0].info.run_id
             self._client.update_run(self._id, status="RUNNING")
-            return
-        self._id = self._client.create_run(place, tags={TAG: run}, run_name=run).info.run_id
+            if TOLD in runs[0].data.tags:
+                return
+        else:
+            self._id = self._client.create_run(place, tags={TAG: run}, run_name=run).info.run_id
         self._client.log_dict(self._id, settings, "settings.json")
         flat = {**settings, **{f"model.{name}": value for name, value in settings["model"].items()}}
         flat.pop("model")
         self._client.log_batch(self._id, params=[Param(name, str(value)) for name, value in flat.items()])
+        self._client.set_tag(self._id, TOLD, "yes")
 
     def send(self, lines: list[Line]) -> None:
         """Numbers become metrics at their step, what a life tells of itself tags, its end the run's status."""

@@ -35,7 +35,15 @@ from workloads.training.config import local_path, shown
 from workloads.training.export import destination
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.search_space import Space, as_flags, read_space, refuse_broken_corners
-from workloads.training.study import counted, give_up_dead_trials, open_study, retry
+from workloads.training.study import (
+    PASSWORD,
+    counted,
+    give_up_dead_trials,
+    has_password,
+    open_study,
+    retry,
+    without_password,
+)
 from workloads.training.trial_process import TrialProcess
 
 STOPPED = 128 + signal.SIGTERM
@@ -45,7 +53,9 @@ OURS = ("output", "checkpoints", "fallback", "run_id", "stop_at")  # every trial
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
     study: str = "tune"  # processes that name the same study at the same storage share it
-    storage: str = "out/tune.db"  # an SQLite file for the processes of one machine, or a database's URL
+    storage: str = (
+        "out/tune.db"  # an SQLite file for the processes of one machine, or a database's URL: see study.py
+    )
     space: tuple[str, ...] = ()  # what to vary, see search_space.py
     trials: int = 20  # in all, over every process and every restart
     workers: int = 1  # of each trial; several are started by torchrun, on this machine only
@@ -62,7 +72,8 @@ class TuneConfig:
     def problems(self) -> list[str]:
         """Every broken rule, one sentence each."""
         found = [
-            f"{name}={getattr(self, name)!r}: must be {rule}; the default is {getattr(TuneConfig, name)!r}"
+            f"{name}={without_password(getattr(self, name))!r}: must be {rule}; the default is "
+            f"{getattr(TuneConfig, name)!r}"
             for name, holds, rule in (
                 ("trials", self.trials >= 1, "at least 1"),
                 ("workers", self.workers >= 1, "at least 1"),
@@ -72,6 +83,7 @@ class TuneConfig:
                 ("patience", 0 < self.patience < float("inf"), "above 0 and finite"),
                 ("heartbeat", self.heartbeat >= 1, "at least 1 second"),
                 ("storage", bool(self.storage), "a path or a URL"),
+                ("storage", not has_password(self.storage), f"without a password; that goes in {PASSWORD}"),
                 ("study", bool(re.fullmatch(r"[\w.-]+", self.study)), "a word of letters, digits, . _ and -"),
             )
             if not holds

@@ -126,6 +126,11 @@ def test_an_image_holds_every_module_that_the_clusters_commands_run(target: str)
         assert held, f"{module} is in no COPY of target {target}: add its folder there"
 
 
+def test_an_image_knows_the_commit_that_it_was_built_from_where_the_training_looks_for_it() -> None:
+    [name] = re.findall(r'^REVISION = "(\w+)"', (ROOT / "workloads/training/source.py").read_text(), re.M)
+    assert f"ENV {name}=${{REVISION}}" in instructions("training")
+
+
 @pytest.mark.parametrize("target", images.TARGETS)
 def test_an_image_runs_as_the_user_of_the_clusters_pods_who_is_not_root(target: str) -> None:
     users = [line.removeprefix("USER ") for line in instructions(target) if line.startswith("USER ")]

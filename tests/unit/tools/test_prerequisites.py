@@ -37,6 +37,18 @@ def test_a_machine_without_curl_gets_a_note_and_is_not_refused(
     assert found.line().startswith("note  curl: not on PATH") and "apt-get install curl" in found.line()
 
 
+def test_a_machine_that_lets_nobody_make_a_namespace_gets_a_note(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "unshare").write_text("#!/bin/sh\necho unshare failed: Operation not permitted >&2; exit 1\n")
+    (tmp_path / "unshare").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = {finding.name: finding for finding in prerequisites.optional()}["namespaces"]
+    assert not found.ok and not found.required
+    assert found.line().startswith("note  namespaces: unshare failed: Operation not permitted")
+    assert "test_full_disk.py" in found.rule
+
+
 def test_this_machine_passes_every_required_check_in_words_and_as_json() -> None:
     assert doctor().returncode == 0
     told = json.loads(doctor("--json").stdout)

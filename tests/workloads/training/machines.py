@@ -43,6 +43,7 @@ class Machines:
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
         # What the product sets on one machine: no launcher serves a store, gloo stays on loopback.
         self.environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        self.launcher = "torch.distributed.run"
         self.running: list[subprocess.Popen[str]] = []
         self.open_meeting_place()
 
@@ -54,7 +55,7 @@ class Machines:
 
     def start(self, name: str, meeting: str = "one") -> subprocess.Popen[str]:
         """A machine's launcher; what it and its worker say is added to the machine's log."""
-        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1:2", "--nproc-per-node", "1"]
+        command = [sys.executable, "-m", self.launcher, "--nnodes", "1:2", "--nproc-per-node", "1"]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", self.endpoint, "--rdzv-id", meeting]
         command += ["--rdzv-conf", f"is_host=false,{TIMES}", "--local-addr", "127.0.0.1"]
         command += ["--max-restarts", str(self.restarts), *self.entry, *self.arguments]

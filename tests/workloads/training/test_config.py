@@ -131,7 +131,14 @@ def test_an_output_that_meets_another_place_of_the_run_is_refused_before_anythin
 def test_an_output_with_something_that_was_not_published_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "thesis.txt").write_text("precious")
-    assert main(["--output", str(tmp_path)]) == 2
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    assert main(["--output", str(tmp_path / "mine"), "--data", str(tmp_path / "nowhere")]) == 2
     assert "holds thesis.txt and no manifest.json" in capsys.readouterr().err
-    assert (tmp_path / "thesis.txt").exists()
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_run_whose_name_the_tracking_server_cannot_be_asked_for_is_refused() -> None:
+    assert TrainConfig(run_id="team/pre-train:1.0").problems(world=1) == []
+    [problem] = TrainConfig(run_id="it's").problems(world=1)
+    assert 'run_id="it\'s": must be of letters, digits and . _ : / + -' in problem

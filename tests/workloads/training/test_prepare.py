@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 import math
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from s3fs import S3FileSystem
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from tests.workloads.object_stores import ENDPOINTS, NOBODY
 from tests.workloads.training.runs import TINY, lines, write_corpus
 from workloads.training import prepare, train
 from workloads.training.config import parse
@@ -223,6 +226,26 @@ def test_a_source_that_cannot_be_listed_is_refused(tmp_path: Path, capsys) -> No
     assert "cannot be listed (Protocol not known: nowhere)" in said and "that this machine may read" in said
 
 
+def test_a_store_that_cannot_be_reached_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+) -> None:
+    for name, value in {
+        **NOBODY["s3"],
+        ENDPOINTS["s3"]: "http://127.0.0.1:1",
+    }.items():  # nothing listens there
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    said = refused(capsys, tmp_path / "data", "--source", "s3://bucket/text")
+    assert (
+        "source='s3://bucket/text', pattern='*': cannot be listed (Could not connect to the endpoint" in said
+    )
+
+
+def test_text_is_not_prepared_into_itself(corpus: Path, tmp_path: Path, capsys) -> None:
+    said = refused(capsys, corpus / "data", "--source", str(corpus))
+    assert "is, holds or lies in source=" in said and "give a folder beside it" in said
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -235,6 +258,8 @@ def test_a_source_that_cannot_be_listed_is_refused(tmp_path: Path, capsys) -> No
         ("a.jsonl", b"[1]", "line 1 has no text in 'text', it has list; set field or mend the line"),
         ("a.parquet", b"PAR1 cut off", "cannot read a.parquet ("),
         ("a.txt.gz", gzip.compress(b"x" * 1000)[:-9], "cannot read a.txt.gz (Compressed file ended"),
+        ("a.txt.gz", gzip.compress(b"x" * 1000)[:10] + b"\xff" * 9, "cannot read a.txt.gz (Error -3 while"),
+        ("a.txt.xz", lzma.compress(b"x" * 1000)[:-40] + b"\xff" * 40, "cannot read a.txt.xz ("),
     ],
 )
 def test_a_broken_file_is_refused_by_name_and_place(

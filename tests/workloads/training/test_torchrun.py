@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.workloads.training.runs import ENDLESS, TINY, await_first_step, launch, start, write_corpus
+from tests.workloads.training.machines import machines
+from tests.workloads.training.runs import ENDLESS, TINY, TRAIN, await_first_step, launch, start, write_corpus
+
+# A worker that does not end when it is asked to, and counts the seconds that it is given. The last one has done.
+SLOW = """
+import os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: (folder / "asked").touch())
+print(f"{os.environ['WORLD_SIZE']} together", file=sys.stderr, flush=True)
+while os.environ["WORLD_SIZE"] == "1":
+    time.sleep(1)
+    if (folder / "asked").exists():
+        with open(folder / "seconds", "a") as seconds:
+            seconds.write(".")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +60,29 @@ def test_a_launcher_says_that_a_worker_was_killed(corpus: Path, tmp_path: Path) 
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     subprocess.run(["kill", "-KILL", children[-1]], check=True)
     assert ended(process) in (128 + signal.SIGKILL, 1)  # 1: the other worker noticed first
+
+
+def test_a_run_whose_time_is_over_is_not_started_again_although_restarts_are_left(
+    corpus: Path, tmp_path: Path
+) -> None:
+    how = launch(2, tmp_path / "temporary", ["--max-restarts=3", *TRAIN])
+    how["args"] += [*ENDLESS, f"--data={corpus}", f"--output={tmp_path / 'model'}", "--stop-at", "1"]
+    how["args"] += [f"--checkpoints={tmp_path / 'kept'}", "--log-every=1"]
+    done = subprocess.run(**how, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert '"step": 1,' in done.stderr and '"loaded"' not in done.stderr
+
+
+def test_workers_that_stop_since_a_machine_joins_have_the_time_that_the_launcher_was_given(
+    corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    with machines(tmp_path, corpus, []) as run:
+        run.launcher = "workloads.training.torchrun"
+        run.entry, run.arguments = ["--shutdown-timeout=2", str(tmp_path / "slow.py"), str(tmp_path)], []
+        first = run.start("first")
+        run.until_said("first", "1 together")
+        second = run.start("second")
+        assert (first.wait(), second.wait()) == (0, 0), run.everything()
+    # torch's own agent gives 30 seconds, whatever it was told; the worker cannot count more than there were.
+    assert len((tmp_path / "seconds").read_text()) < 20

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import time
 import urllib.request
@@ -15,6 +16,9 @@ from mlflow import MlflowClient
 
 from tests.workloads.training.runs import TINY, start
 from tests.workloads.training.test_telling import free_port, told
+from workloads.training import tracking
+
+SETTINGS = {"log": "", "steps": 3, "model": {"width": 32}}
 
 
 @contextmanager
@@ -122,3 +126,32 @@ def test_all_lives_are_one_run_although_the_server_is_killed_in_mid_run(corpus: 
     record = json.loads((tmp_path / "model" / "record.json").read_text())
     assert run.data.metrics["bits_per_byte"] == record["bits_per_byte"]
     assert found >= {"README.md", "config.json", "record.json", "report.svg", "settings.json"}
+
+
+def test_a_server_that_hangs_is_not_waited_for_until_the_launcher_kills_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert tracking.LAST_WAIT < 30  # what a launcher gives
+    monkeypatch.setattr(tracking, "LAST_WAIT", 1.0)
+    said: list[dict] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes a request and never answers it
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ours = tracking.Tracking(uri, "tests", "one", SETTINGS, said.append)
+        ours.hear({"step": 1, "loss": 1.0, "time": 0.0})
+        ours.close()
+        assert ours._thread.is_alive()
+    assert {"tracking": "given up", "place": uri, "lines_not_sent": 1} in said
+
+
+def test_settings_that_were_lost_at_the_first_try_are_sent_at_the_next(tmp_path: Path) -> None:
+    uri, files = f"sqlite:///{tmp_path}/db", tmp_path / "files"
+    files.touch()  # a file where the folder should be: nothing can be written below
+    client = MlflowClient(tracking_uri=uri)
+    place = client.create_experiment("tests", artifact_location=str(files / "deep"))
+    with pytest.raises(OSError):
+        tracking.Session(uri, "tests", "one", SETTINGS)
+    files.unlink()
+    for _ in range(2):
+        tracking.Session(uri, "tests", "one", SETTINGS)
+    [run] = client.search_runs([place])
+    assert run.data.params == {"log": "", "steps": "3", "model.width": "32"}

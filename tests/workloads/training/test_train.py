@@ -1,6 +1,8 @@
 import ast
 import json
 import math
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,3 +243,19 @@ def test_importing_the_entry_starts_and_prints_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (0, "", [])
+
+
+def test_the_code_that_a_record_names_is_also_the_shared_modules_and_an_images_commit_is_its_own(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ROOT / "workloads", tmp_path / "workloads", ignore=shutil.ignore_patterns("__pycache__"))
+    ask = "from workloads.training import source; print(source.source_digest(), source.commit())"
+    command = [sys.executable, "-c", ask]
+    told = []
+    for change in ("", "# changed\n"):
+        with open(tmp_path / "workloads" / "held_out.py", "a") as shared:
+            shared.write(change)
+        environment = {**os.environ, "SKERRY_REVISION": "abc", "GIT_CEILING_DIRECTORIES": str(tmp_path)}
+        told.append(subprocess.check_output(command, cwd=tmp_path, env=environment, text=True).split())
+    assert told[0][0] != told[1][0]
+    assert [commit for _, commit in told] == ["abc", "abc"]

@@ -210,7 +210,7 @@ def test_a_space_may_stand_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--", "--clip", "1"], "clip: stands behind -- and is searched"),
         (["--trials", "0"], "trials=0: must be at least 1"),
         (["--", "--stepz=1"], "--stepz=1: is no setting"),
-        (["--storage", "nosuch://user:secret@host/name"], "cannot be used"),
+        (["--storage", "nosuch://user@host/name"], "cannot be used"),
         (["--storage", "{tmp}/text"], "file is not a database"),
     ],
 )
@@ -238,3 +238,27 @@ def test_data_that_no_trial_can_use_ends_the_search_and_counts_no_trial(tmp_path
     assert "must be an existing folder" in capsys.readouterr().err
     study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path / 'db'}")
     assert counted(study) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["nosuch://user:se/c@ret@host/name", "nosuch://user@host/name?password=secret"]
+)
+def test_a_database_url_with_a_password_is_refused_and_not_repeated(url: str, tmp_path: Path, capsys) -> None:
+    assert main(["--space", "clip=1,2", "--storage", url]) == 2
+    said = capsys.readouterr().err
+    assert "without a password; that goes in SKERRY_TUNE_PASSWORD" in said and "***" in said
+    assert "ret" not in said
+
+
+def test_a_databases_password_comes_from_the_environment_and_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("SKERRY_TUNE_PASSWORD", "secret")
+    given: list[str] = []
+    storage = optuna.storages.RDBStorage
+    monkeypatch.setattr(
+        optuna.storages, "RDBStorage", lambda url, **more: (given.append(url), storage(url, **more))[1]
+    )
+    assert main(["--space", "clip=1,2", "--storage", "nosuch://user@host/name"]) == 2
+    assert set(given) == {"nosuch://user:secret@host/name"}
+    assert "secret" not in capsys.readouterr().err
