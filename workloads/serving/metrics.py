@@ -28,6 +28,11 @@ class Metrics:
         self.generated_tokens = Counter(
             "skerry_generated_tokens", "Tokens given out", registry=self._registry
         )
+        self.ignored_fields = Counter(
+            "skerry_ignored_fields",
+            "Fields of requests that no wire format knows; they changed nothing",
+            registry=self._registry,
+        )
         self.first_token = Histogram(
             "skerry_time_to_first_token_seconds",
             "From the accepted request to its first token, waiting included",

@@ -7,8 +7,10 @@ from tokenizers import Tokenizer
 
 from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine
+from workloads.serving.limits import Limits
 from workloads.serving.metrics import Metrics
-from workloads.serving.protocol import ApiError, Ask
+from workloads.serving.openai import Ask
+from workloads.serving.protocol import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class State:
     name: str
     digest: str
     engine: Engine
+    limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(init=False)
     loaded: Loaded | None = None
     draining: bool = False
@@ -45,8 +48,12 @@ class State:
         return self.loaded is not None and not self.draining
 
     @property
+    def version(self) -> str:
+        return self.digest.removeprefix("sha256:")[:12]
+
+    @property
     def fingerprint(self) -> str:
-        return "skerry-" + self.digest.removeprefix("sha256:")[:12]
+        return f"skerry-{self.version}"
 
     def headers(self) -> dict[str, str]:
         """Response headers naming the model version and, where the environment says it, this replica."""
@@ -70,6 +77,10 @@ class State:
 
     def prompt_tokens(self, ask: Ask, loaded: Loaded) -> list[int]:
         """The tokens of what was asked. Raises ApiError(400) where this model cannot take it."""
+        size = loaded.vocab_size
+        if not all(token < size for token, _ in ask.options.logit_bias):
+            message = f"logit_bias holds token numbers outside 0 to {size - 1}"
+            raise ApiError(400, message, "logit_bias", "invalid_value")
         if ask.messages is not None:
             if loaded.template is None:
                 raise ApiError(
@@ -81,7 +92,6 @@ class State:
             # the template has written every special token that belongs there
             return loaded.tokenizer.encode(loaded.template.render(ask.messages), add_special_tokens=False).ids
         if isinstance(ask.prompt, list):
-            size = loaded.vocab_size
             if not all(0 <= token < size for token in ask.prompt):
                 raise ApiError(
                     400, f"prompt holds token numbers outside 0 to {size - 1}", "prompt", "invalid_value"

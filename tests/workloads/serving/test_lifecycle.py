@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.workloads.serving.serving import NAME, Running, events, until
+from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, events, until
 
 Serve = Callable[..., Running]
 LONG = 60_000  # tokens: many seconds of the tiny model, so a test can act while they come
@@ -164,14 +164,52 @@ def test_sigterm_lets_answers_in_flight_finish_while_not_ready_and_exits_with_0(
     assert server.exit_code() == 0
 
 
-def test_an_answer_that_outlives_the_drain_time_ends_with_an_error_event(
+def test_a_stream_that_is_ended_early_tells_why_and_is_an_incomplete_body(
     serve: Serve, tiny_int8: dict[str, Any]
 ) -> None:
     server = serve(tiny_int8, "--drain-seconds", "0.2").wait_ready()
-    with server.stream(LONG) as answer:
-        lines = answer.iter_lines()
-        next(lines)
-        server.process.send_signal(signal.SIGTERM)
-        chunks = events(lines)
-    assert chunks[-1] == "[DONE]" and chunks[-2]["error"]["code"] == "cancelled"
+    seen: list[str] = []
+
+    def read() -> None:
+        with server.stream(LONG) as answer:
+            for part in answer.iter_text():
+                if not seen:
+                    server.process.send_signal(signal.SIGTERM)
+                seen.append(part)
+
+    with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+        read()
+    text = "".join(seen)
+    assert '"code": "cancelled"' in text and "[DONE]" not in text and '"finish_reason": "' not in text
     assert server.exit_code() == 0
+
+
+def test_a_server_that_is_killed_under_load_leaves_only_incomplete_bodies(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8).wait_ready()
+    begun = threading.Semaphore(0)
+    ends: list[str] = []
+
+    def read() -> None:
+        seen = ""
+        try:
+            with server.stream(LONG) as answer:
+                for part in answer.iter_text():
+                    if not seen:
+                        begun.release()
+                    seen += part
+        except httpx.TransportError as error:
+            ends.append("whole" if "[DONE]" in seen else type(error).__name__)
+        else:
+            ends.append("whole")
+
+    readers = [threading.Thread(target=read) for _ in range(6)]
+    for reader in readers:
+        reader.start()
+    for _ in readers:
+        assert begun.acquire(timeout=PATIENCE_SECONDS)
+    server.process.kill()
+    for reader in readers:
+        reader.join()
+    assert len(ends) == 6 and "whole" not in ends

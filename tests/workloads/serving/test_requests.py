@@ -123,10 +123,15 @@ def test_a_body_of_many_megabytes_is_a_413(shared: Running) -> None:
         ("n", 2),
         ("best_of", 3),
         ("logprobs", 1),
-        ("logit_bias", {"5": 1}),
+        ("logit_bias", {"257": 1}),
+        ("logit_bias", {"5": 101}),
+        ("logit_bias", {"five": 1}),
+        ("top_k", 0.5),
+        ("min_tokens", -1),
+        ("service_tier", "priority"),
         ("echo", True),
         ("suffix", "x"),
-        ("presence_penalty", 0.5),
+        ("presence_penalty", 2.5),
         ("tools", [{"type": "function"}]),
         ("response_format", {"type": "json_object"}),
     ],
@@ -138,9 +143,24 @@ def test_a_field_that_is_wrong_or_cannot_be_honoured_is_a_400_naming_it(
     assert error["param"] == field and field in error["message"]
 
 
-def test_unknown_fields_and_neutral_values_are_accepted(shared: Running) -> None:
-    more = {"shoe_size": 43, "n": 1, "logprobs": None, "tools": [], "logit_bias": {}, "user": "u"}
+def test_neutral_values_are_accepted_and_unknown_fields_are_counted(shared: Running) -> None:
+    more = {"n": 1, "logprobs": None, "tools": [], "logit_bias": {}, "user": "u", "service_tier": "auto"}
+    before = shared.metric("skerry_ignored_fields_total")
     assert shared.complete(**more).status_code == 200
+    assert shared.metric("skerry_ignored_fields_total") == before
+    assert shared.complete(shoe_size=43, hat_size=7).status_code == 200
+    assert shared.metric("skerry_ignored_fields_total") == before + 2
+
+
+def test_a_bias_that_forces_a_token_and_the_ends_of_the_ranges_are_honoured(shared: Running) -> None:
+    def text(**more: Any) -> str:
+        return shared.complete(max_tokens=12, **more).json()["choices"][0]["text"]
+
+    likeliest = text()
+    assert len(set(text(logit_bias={"65": 100}))) == 1 and text(logit_bias={"65": 100}) != likeliest
+    assert text(temperature=1, top_k=1) == likeliest
+    assert text(temperature=1, top_p=0) == likeliest
+    assert text(temperature=1e-300) == likeliest
 
 
 def test_an_unknown_route_and_a_wrong_method_are_openai_shaped_errors(shared: Running) -> None:

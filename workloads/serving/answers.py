@@ -1,0 +1,109 @@
+"""One answer from request to last token, whatever the wire format: read, queue, hand on, let go."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from fastapi import Request
+
+from workloads.serving.engine import Job, QueueFull
+from workloads.serving.metrics import TokenClock
+from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOKENS, Ask
+from workloads.serving.protocol import ApiError
+from workloads.serving.state import State
+from workloads.serving.terms import Piece, PromptTooLong
+
+DISCONNECT_POLL_SECONDS = 0.1
+JOB = "skerry.job"  # where a request's scope keeps its job
+
+
+async def body(request: Request, state: State) -> bytes:
+    """The whole body. Raises ApiError: 413 where it is too large, 408 where it does not come."""
+    limits = state.limits
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for part in request.stream():
+                raw += part
+                if len(raw) > limits.body_bytes:
+                    message = f"the body is larger than {limits.body_bytes} bytes; send a shorter prompt"
+                    raise ApiError(413, message)
+    except TimeoutError:
+        message = f"the body did not arrive within {limits.body_seconds:g} seconds; send it faster"
+        raise ApiError(408, message, headers={"connection": "close"}) from None
+    return bytes(raw)
+
+
+async def accept(ask: Ask, state: State, request: Request) -> Job:
+    """Queue what was asked. Raises ApiError: 400, 404, 429 with Retry-After, or 503."""
+    chat = ask.messages is not None
+    loaded = state.require(ask.model)
+    prompt = await asyncio.to_thread(state.prompt_tokens, ask, loaded)
+    room = loaded.context_length - len(prompt)
+    if not prompt:
+        raise ApiError(400, "the prompt has no tokens; give some text", "prompt", "invalid_value")
+    default = CHAT_DEFAULT_TOKENS if chat else COMPLETION_DEFAULT_TOKENS
+    tokens = ask.max_tokens or min(default, max(room, 1), state.limits.answer_tokens or default)
+    state.limits.check_tokens(tokens)
+    state.require(ask.model)  # again: draining may have begun while the prompt was cut into tokens
+    job = Job(prompt, replace(ask.options, max_tokens=tokens))
+    try:
+        state.engine.submit(job)
+    except PromptTooLong as error:
+        field = "messages" if chat else "prompt"
+        raise ApiError(400, str(error), field, "context_length_exceeded") from error
+    except QueueFull:
+        message = "as many requests wait here as may; try again in a second, or another replica"
+        raise ApiError(429, message, code="queue_full", headers={"retry-after": "1"}) from None
+    request.scope[JOB] = job
+    state.metrics.prompt_tokens.inc(len(prompt))
+    state.metrics.ignored_fields.inc(ask.ignored)
+    return job
+
+
+async def pieces(job: Job, state: State) -> AsyncIterator[Piece]:
+    """The answer as it comes. Raises ApiError: 500 where it broke, 503 where it was ended, 504 out of time."""
+    clock = TokenClock(state.metrics)
+    seconds = state.limits.answer_seconds
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            piece = await asyncio.wait_for(job.next(), deadline - time.monotonic())
+        except TimeoutError:
+            message = f"this answer took longer than {seconds:g} seconds; lower max_tokens"
+            raise ApiError(504, message, code="timeout") from None  # whoever asked lets the job go
+        except Exception as error:
+            raise ApiError(500, "generating this answer failed; the server's log says where") from error
+        if piece.finish_reason == "cancelled":
+            raise ApiError(503, "this answer was ended early; try again", code="cancelled")
+        clock.tick(piece.tokens)
+        yield piece
+        if piece.finish_reason:
+            return
+
+
+async def whole(job: Job, state: State, request: Request) -> tuple[str, Piece]:
+    """The text of the whole answer and its last piece. Raises what `pieces` raises."""
+    async with _watched(job, state, request):
+        text, piece = "", Piece("", 0)
+        async for piece in pieces(job, state):
+            text += piece.text
+    return text, piece
+
+
+@asynccontextmanager
+async def _watched(job: Job, state: State, request: Request) -> AsyncIterator[None]:
+    """Ends `job` when the client goes away while the body of this block waits for it."""
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(DISCONNECT_POLL_SECONDS)
+        state.engine.cancel(job)
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()

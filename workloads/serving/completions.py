@@ -1,0 +1,93 @@
+"""The OpenAI routes of a model that continues text: whole answers and server-sent events."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from workloads.serving.answers import accept, body, pieces, whole
+from workloads.serving.engine import Job
+from workloads.serving.openai import Answer, Ask, parse, usage
+from workloads.serving.protocol import ApiError
+from workloads.serving.state import State
+
+
+class BrokenAnswer(Exception):
+    """A stream that cannot be finished: its connection closes without the end that HTTP wants."""
+
+
+def routes(state: State) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/v1/completions")
+    async def completions(request: Request) -> Response:
+        return await _answer(request, state, chat=False)
+
+    @router.post("/v1/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        return await _answer(request, state, chat=True)
+
+    @router.get("/v1/models")
+    async def models() -> Response:
+        return JSONResponse({"object": "list", "data": [_card(state)] if state.loaded else []})
+
+    @router.get("/v1/models/{name}")
+    async def model(name: str) -> Response:
+        state.require(name)
+        return JSONResponse(_card(state))
+
+    return router
+
+
+def _card(state: State) -> dict[str, Any]:
+    loaded = state.loaded
+    return {
+        "id": state.name,
+        "object": "model",
+        "created": loaded.created if loaded else 0,
+        "owned_by": "skerry",
+        "version": state.version,
+        "digest": state.digest,
+        "scheme": loaded.scheme if loaded else None,
+        "context_length": loaded.context_length if loaded else None,
+    }
+
+
+async def _answer(request: Request, state: State, chat: bool) -> Response:
+    ask = parse(await body(request, state), chat)
+    job = await accept(ask, state, request)
+    answer = Answer.start(chat, state.name, state.fingerprint)
+    if ask.stream:
+        return StreamingResponse(
+            _events(job, ask, state, answer),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-cache"},
+        )
+    text, last = await whole(job, state, request)
+    return JSONResponse(answer.whole(text, last.finish_reason or "stop", usage(len(job.prompt), last.tokens)))
+
+
+async def _events(job: Job, ask: Ask, state: State, answer: Answer) -> AsyncIterator[str]:
+    """The answer as server-sent events; the first chunk of a chat carries the role.
+
+    Raises BrokenAnswer after an event that tells why: a proxy or client that knows nothing of events must not
+    take half an answer for a whole one, so the body is left without its end.
+    """
+    first = True
+    try:
+        async for piece in pieces(job, state):
+            if piece.text or piece.finish_reason or first:
+                yield _event(answer.chunk(piece.text, piece.finish_reason, first))
+                first = False
+            if piece.finish_reason and ask.stream_usage:
+                yield _event(answer.usage_chunk(usage(len(job.prompt), piece.tokens)))
+    except ApiError as error:  # the status line is long gone
+        yield _event(error.body())
+        raise BrokenAnswer(error.code) from error
+    yield "data: [DONE]\n\n"
+
+
+def _event(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"

@@ -1,0 +1,234 @@
+"""The OpenAI-compatible wire format: what a request may say, and the bodies that answer it.
+
+Fields that are documented but cannot be honoured here are refused by name; silence would be a lie. Fields
+nobody documents are ignored, as clients expect, and counted.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workloads.serving.protocol import ApiError, flag, json_object, kind, number, whole, whole_text, wrong
+from workloads.serving.terms import Options
+
+COMPLETION_DEFAULT_TOKENS = 16  # what the format documents for /v1/completions
+CHAT_DEFAULT_TOKENS = 256  # the format documents none; an answer on a few cores should end some time
+COLDEST = 1e-5  # scores divided by less overflow; the likeliest token wins long before
+NARROWEST = 1e-6  # top_p 0 keeps the likeliest token, as this does
+
+HONOURED = {
+    "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
+    "stream", "stream_options", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_tokens",
+}  # fmt: skip
+"""The last two are not OpenAI's; clients send them as `extra_body`."""
+
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "moderation": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+}
+"""Documented, and not honoured: field -> the values that ask for nothing; every other one is refused."""
+
+MEANINGLESS = {
+    "user", "metadata", "safety_identifier", "parallel_tool_calls",
+    "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+}  # fmt: skip
+"""Documented, and about the sender or about what is refused above: they change no answer, so any value goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request that was understood. Exactly one of `prompt` and `messages` is set."""
+
+    model: str
+    prompt: str | list[int] | None
+    messages: list[dict[str, str]] | None
+    max_tokens: int | None
+    options: Options
+    """All but its max_tokens, which depends on the room that the prompt leaves where none was asked for."""
+    stream: bool
+    stream_usage: bool
+    ignored: int
+    """Fields that nobody documents."""
+
+
+def parse(raw: bytes, chat: bool) -> Ask:
+    """Read a request body. Raises ApiError(400) naming field, value, rule and remedy."""
+    return read(json_object(raw), chat)
+
+
+def read(body: dict[str, Any], chat: bool) -> Ask:
+    """Read a request. Raises ApiError(400) naming field, value, rule and remedy."""
+    _refuse(body, NEUTRAL)
+    model = body.get("model")
+    if not isinstance(model, str):
+        raise wrong("model", model, "the name of a model, see /v1/models")
+    limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    streaming = {} if body.get("stream_options") is None else body["stream_options"]
+    if not isinstance(streaming, dict):
+        raise wrong("stream_options", streaming, 'an object such as {"include_usage": true}')
+    _refuse(streaming, {"include_obfuscation": (False,)}, "stream_options.")
+    stream = flag(body, "stream")
+    return Ask(
+        model=model,
+        prompt=None if chat else _prompt(body.get("prompt")),
+        messages=_messages(body.get("messages")) if chat else None,
+        max_tokens=whole(body, limit, 1, 2**31),
+        options=_options(body),
+        stream=stream,
+        stream_usage=flag(streaming, "include_usage") and stream,
+        ignored=len(body.keys() - HONOURED - NEUTRAL.keys() - MEANINGLESS),
+    )
+
+
+def _refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], where: str = "") -> None:
+    for field, fine in neutral.items():
+        value = body.get(field)
+        if value is not None and not any(value == one and kind(value) == kind(one) for one in fine):
+            name = where + field
+            message = f"{name} is set, but this server cannot honour it; leave {name} out"
+            raise ApiError(400, message, name, "unsupported_field")
+
+
+def _options(body: dict[str, Any]) -> Options:
+    temperature = number(body, "temperature", 1.0, 0.0, 2.0)
+    return Options(
+        max_tokens=1,
+        temperature=temperature if temperature >= COLDEST else 0.0,
+        top_p=max(number(body, "top_p", 1.0, 0.0, 1.0), NARROWEST),
+        top_k=max(whole(body, "top_k", -1, 2**31) or 0, 0),  # -1 is how some clients say all
+        stop=_stop(body.get("stop")),
+        seed=whole(body, "seed", -(2**63), 2**63 - 1),
+        min_tokens=whole(body, "min_tokens", 0, 2**31) or 0,
+        presence_penalty=number(body, "presence_penalty", 0.0, -2.0, 2.0),
+        frequency_penalty=number(body, "frequency_penalty", 0.0, -2.0, 2.0),
+        logit_bias=_bias(body.get("logit_bias")),
+    )
+
+
+def _bias(value: Any) -> tuple[tuple[int, float], ...]:
+    rule = 'an object from token numbers to a number from -100 to 100, such as {"50256": -100}'
+    if value is not None and not isinstance(value, dict):
+        raise wrong("logit_bias", value, rule)
+    pairs = []
+    for token, bias in (value or {}).items():
+        fine = type(bias) in (int, float) and -100 <= bias <= 100
+        if not fine or not (token.isascii() and token.isdecimal() and len(token) < 10):
+            raise wrong("logit_bias", value, rule)
+        pairs.append((int(token), float(bias)))
+    return tuple(pairs)
+
+
+def _prompt(value: Any) -> str | list[int]:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str | list):
+        value = value[0]  # a batch of one is not a batch
+    if isinstance(value, str) and value:
+        return whole_text("prompt", value)
+    if isinstance(value, list) and value and all(type(token) is int for token in value):
+        return value
+    raise wrong("prompt", value, "one non-empty string or one list of token numbers (one prompt per request)")
+
+
+def _messages(value: Any) -> list[dict[str, str]]:
+    if not isinstance(value, list) or not value:
+        raise wrong("messages", value, 'a non-empty list such as [{"role": "user", "content": "Hello"}]')
+    return [_message(f"messages[{index}]", message) for index, message in enumerate(value)]
+
+
+def _message(where: str, message: Any) -> dict[str, str]:
+    if not isinstance(message, dict):
+        raise wrong(where, message, "an object with role and content")
+    role, content = message.get("role"), message.get("content")
+    if role not in ("system", "developer", "user", "assistant"):
+        raise wrong(f"{where}.role", role, "system, developer, user or assistant")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise ApiError(
+            400, f"{where} holds tool calls, which this server cannot honour; send text only", where
+        )
+    if isinstance(content, list):  # the format's other spelling: a list of parts
+        texts = [
+            part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"
+        ]
+        if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
+            raise wrong(f"{where}.content", content, "text; parts of another type cannot be honoured")
+        content = "".join(str(text) for text in texts)
+    if not isinstance(content, str):
+        raise wrong(f"{where}.content", content, "a string")
+    return {
+        "role": "system" if role == "developer" else role,
+        "content": whole_text(f"{where}.content", content),
+    }
+
+
+def _stop(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value or []
+    if (
+        not isinstance(stops, list)
+        or len(stops) > 4
+        or not all(isinstance(stop, str) and stop for stop in stops)
+    ):
+        raise wrong("stop", value, "a non-empty string or a list of at most 4 of them")
+    return tuple(whole_text("stop", stop) for stop in stops)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The bodies of one answer, whole or in chunks; all share one id and creation time (Unix seconds)."""
+
+    chat: bool
+    model: str
+    fingerprint: str
+    id: str
+    created: int
+
+    @classmethod
+    def start(cls, chat: bool, model: str, fingerprint: str) -> "Answer":
+        prefix = "chatcmpl-" if chat else "cmpl-"
+        return cls(chat, model, fingerprint, prefix + uuid.uuid4().hex, int(time.time()))
+
+    def whole(self, text: str, finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
+        content = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        return {**self._body(content, finish_reason, chunk=False), "usage": usage}
+
+    def chunk(self, text: str, finish_reason: str | None, first: bool = False) -> dict[str, Any]:
+        delta: dict[str, Any] = {"role": "assistant"} if first else {}
+        if text or first:
+            delta["content"] = text
+        return self._body({"delta": delta} if self.chat else {"text": text}, finish_reason, chunk=True)
+
+    def usage_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
+        return {**self._body({}, None, chunk=True), "choices": [], "usage": usage}
+
+    def _body(self, content: dict[str, Any], finish_reason: str | None, chunk: bool) -> dict[str, Any]:
+        kind = ("chat.completion.chunk" if chunk else "chat.completion") if self.chat else "text_completion"
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+            "choices": [{"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}],
+        }
+
+
+def usage(prompt: int, answer: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
