@@ -145,6 +145,7 @@ def _pod(
         *("--digest", version.digest),
         *("--model-name", service.name),
         *("--host", "0.0.0.0"),
+        "--no-auth",  # the gateway and the network policies stand in front
         *("--port", str(pods.SERVING_PORT)),
         *("--threads", str(THREADS)),
         *("--drain-seconds", str(drain_seconds)),

@@ -1,37 +1,38 @@
 """The application: all routes, health and metrics, errors in the format of their route, and the books."""
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workloads.serving import completions, log
+from workloads.serving import completions, embeddings, log, oip
 from workloads.serving.answers import JOB
 from workloads.serving.engine import Job
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
 
 CLIENT_LEFT = 499  # counted as status where no answer could be sent
-KNOWN = "POST /v1/completions, POST /v1/chat/completions, GET /v1/models"
+KNOWN = (
+    "POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v2/models/NAME/infer, GET /v1/models, /v2"
+)
 
 
 def create_app(state: State) -> FastAPI:
     """The application over `state`; it answers before a model is loaded, and says so."""
     app = FastAPI(title="Skerry serving", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(_Account, state=state)
-    app.include_router(completions.routes(state))
+    for part in (completions, embeddings, oip):
+        app.include_router(part.routes(state), dependencies=[Depends(state.door.admit)])
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
-        return JSONResponse(error.body(), error.status, headers=error.headers)
+        return _refusal(request, error)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{error.detail}: {request.method} {request.url.path}; there are {KNOWN}"
-        return JSONResponse(
-            ApiError(error.status_code, message).body(), error.status_code, headers=error.headers
-        )
+        return _refusal(request, ApiError(error.status_code, message, headers=dict(error.headers or {})))
 
     @app.get("/v2/health/live")
     async def live() -> Response:
@@ -53,6 +54,14 @@ def create_app(state: State) -> FastAPI:
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+def _refusal(request: Request, error: ApiError) -> JSONResponse:
+    """In the format of the route: the Open Inference Protocol knows one string."""
+    simple = request.url.path.startswith("/v2")
+    return JSONResponse(
+        {"error": str(error)} if simple else error.body(), error.status, headers=error.headers
+    )
 
 
 class _Account:

@@ -78,7 +78,7 @@ def parse(raw: bytes, chat: bool) -> Ask:
 
 def read(body: dict[str, Any], chat: bool) -> Ask:
     """Read a request. Raises ApiError(400) naming field, value, rule and remedy."""
-    _refuse(body, NEUTRAL)
+    refuse(body, NEUTRAL)
     model = body.get("model")
     if not isinstance(model, str):
         raise wrong("model", model, "the name of a model, see /v1/models")
@@ -86,7 +86,7 @@ def read(body: dict[str, Any], chat: bool) -> Ask:
     streaming = {} if body.get("stream_options") is None else body["stream_options"]
     if not isinstance(streaming, dict):
         raise wrong("stream_options", streaming, 'an object such as {"include_usage": true}')
-    _refuse(streaming, {"include_obfuscation": (False,)}, "stream_options.")
+    refuse(streaming, {"include_obfuscation": (False,)}, "stream_options.")
     stream = flag(body, "stream")
     return Ask(
         model=model,
@@ -100,7 +100,8 @@ def read(body: dict[str, Any], chat: bool) -> Ask:
     )
 
 
-def _refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], where: str = "") -> None:
+def refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], where: str = "") -> None:
+    """Raises ApiError(400) for a field that is set to something else than its neutral values."""
     for field, fine in neutral.items():
         value = body.get(field)
         if value is not None and not any(value == one and kind(value) == kind(one) for one in fine):

@@ -72,7 +72,7 @@ def flag(body: dict[str, Any], field: str) -> bool:
 
 def wrong(field: str, value: object, rule: str) -> ApiError:
     """Names the kind of a text value, never the text: prompts do not belong in a client's error log."""
-    given = repr(value) if value is None or isinstance(value, int | float) else kind(value)
+    given = json.dumps(value) if value is None or isinstance(value, int | float) else kind(value)
     return ApiError(400, f"{field} is {given}; it must be {rule}", field, "invalid_value")
 
 

@@ -1,10 +1,12 @@
 """What the server knows about itself and its model, shared by the loader and the routes."""
 
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
+from workloads.serving.auth import Door
 from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine
 from workloads.serving.limits import Limits
@@ -24,6 +26,10 @@ class Loaded:
     scheme: str
     created: int
     """Unix seconds of the load."""
+    embed: Callable[[Sequence[str]], Awaitable[tuple[list[list[float]], int]]] | None = None
+    """Of an encoder, which gives vectors and continues nothing."""
+    vector_size: int = 0
+    """Numbers of a vector; 0 where there are none."""
 
 
 @dataclass
@@ -33,6 +39,7 @@ class State:
     name: str
     digest: str
     engine: Engine
+    door: Door = field(default_factory=Door)
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(init=False)
     loaded: Loaded | None = None
@@ -77,6 +84,9 @@ class State:
 
     def prompt_tokens(self, ask: Ask, loaded: Loaded) -> list[int]:
         """The tokens of what was asked. Raises ApiError(400) where this model cannot take it."""
+        if loaded.embed is not None:
+            message = f"model {self.name!r} is an encoder, it continues no text; use /v1/embeddings"
+            raise ApiError(400, message, "model", "not_a_decoder")
         size = loaded.vocab_size
         if not all(token < size for token, _ in ask.options.logit_bias):
             message = f"logit_bias holds token numbers outside 0 to {size - 1}"

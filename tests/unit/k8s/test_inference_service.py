@@ -118,3 +118,9 @@ def test_the_address_is_the_services_name_and_port_and_nothing_without_replicas(
 
     standing, idle = (json.loads(address) for address in recorded(program).returned)
     assert standing == [["serve-given.skerry.svc.cluster.local", 8000]] and idle == []
+
+
+def test_a_replica_that_others_reach_says_that_the_gateway_stands_in_front(region: Recording) -> None:
+    command = main_of(named(region, ":Deployment", "serve-coder"))["command"]
+    assert option(command, "--host") == "0.0.0.0"
+    assert "--no-auth" in command, "without it the server refuses to listen there"

@@ -1,0 +1,148 @@
+"""Who may ask, and how often: keys, signed tokens, rates, and where none of them is needed."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.workloads.serving.serving import NAME, Running
+
+Serve = Callable[..., Running]
+KEY, OTHER = "k" * 24, "o" * 24
+ISSUER, AUDIENCE = "https://issuer.example", "skerry"
+SIGNER, STRANGER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny_int8: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with two keys, each good for two requests a minute."""
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text(f"# who  key\nanna {KEY}\nben {OTHER}\n")
+    flags = ("--api-keys-file", str(file), "--requests-per-minute", "2")
+    server = Running(tiny_int8["uri"], tiny_int8["digest"], flags, {})
+    try:
+        yield server.wait_ready()
+    finally:
+        server.kill()
+
+
+def ask(server: Running, header: str | None) -> httpx.Response:
+    headers = {"authorization": header} if header is not None else {}
+    body = {"model": NAME, "prompt": "x", "max_tokens": 1}
+    return server.client.post("/v1/completions", json=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer " + "x" * 24, f"Basic {KEY}", f"Bearer {KEY}x"]
+)
+def test_who_shows_no_valid_key_gets_a_401_that_says_how(guarded: Running, header: str | None) -> None:
+    refused = ask(guarded, header)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert "Authorization: Bearer" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/models"),
+        ("GET", f"/v2/models/{NAME}"),
+        ("POST", f"/v2/models/{NAME}/infer"),
+        ("GET", "/v2"),
+    ],
+)
+def test_every_route_of_the_model_asks_for_the_key(guarded: Running, method: str, path: str) -> None:
+    assert guarded.client.request(method, path).status_code == 401
+
+
+def test_health_and_metrics_stay_open_for_those_who_watch(guarded: Running) -> None:
+    for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{NAME}/ready", "/metrics"):
+        assert guarded.client.get(path).status_code == 200
+
+
+def test_a_key_used_too_often_gets_a_429_and_the_other_key_does_not_suffer(guarded: Running) -> None:
+    assert [ask(guarded, f"Bearer {KEY}").status_code for _ in range(2)] == [200, 200]
+    refused = ask(guarded, f"Bearer {KEY}")
+    assert refused.status_code == 429 and refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert ask(guarded, f"Bearer {OTHER}").status_code == 200
+
+
+def test_no_key_is_in_the_log_or_on_the_command_line(guarded: Running) -> None:
+    ask(guarded, f"Bearer {KEY}")
+    assert KEY not in guarded.log()
+    assert KEY not in Path(f"/proc/{guarded.process.pid}/cmdline").read_text()
+
+
+def token(key: rsa.RSAPrivateKey = SIGNER, kid: str = "one", **changes: Any) -> str:
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "exp": int(time.time()) + 3600, **changes}
+    kept = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(kept, key, algorithm="RS256", headers={"kid": kid})
+
+
+@pytest.fixture(scope="module")
+def trusting(tiny_int8: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    public = jwt.algorithms.RSAAlgorithm.to_jwk(SIGNER.public_key(), as_dict=True)
+    file = tmp_path_factory.mktemp("jwks") / "jwks.json"
+    file.write_text(json.dumps({"keys": [{**public, "kid": "one", "alg": "RS256", "use": "sig"}]}))
+    flags = ("--jwt-jwks-file", str(file), "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE)
+    server = Running(tiny_int8["uri"], tiny_int8["digest"], flags, {})
+    try:
+        yield server.wait_ready()
+    finally:
+        server.kill()
+
+
+def test_a_token_signed_by_the_issuer_lets_in(trusting: Running) -> None:
+    assert ask(trusting, f"Bearer {token()}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        token(exp=1),
+        token(aud="another"),
+        token(iss="https://elsewhere.example"),
+        token(STRANGER),
+        token(kid="two"),
+        token(exp=None),
+        token(sub=None),
+        jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": "x", "exp": 2**33}, None, "none", {"kid": "one"}),
+        "no.token.at-all",
+    ],
+)
+def test_a_token_that_is_expired_foreign_or_unsigned_does_not(trusting: Running, bad: str) -> None:
+    assert ask(trusting, f"Bearer {bad}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--host", "0.0.0.0"), "--no-auth"),
+        (("--jwt-issuer", "x"), "belong together"),
+        (("--no-auth", "--api-keys-file", "x"), "choose one"),
+        (("--api-keys-file", "/nowhere/keys"), "/nowhere/keys: cannot be read"),
+        (("--answer-seconds", "0"), "more than 0"),
+    ],
+)
+def test_flags_that_leave_open_who_may_ask_end_with_code_2(
+    serve: Serve, tiny_int8: dict[str, Any], flags: tuple[str, ...], words: str
+) -> None:
+    server = serve(tiny_int8, *flags)
+    assert server.exit_code() == 2
+    assert words in server.log()
+
+
+@pytest.mark.parametrize("line", ["anna", "anna short", f"anna {KEY} more", "# nobody"])
+def test_a_wrong_line_of_keys_is_refused_without_repeating_it(
+    serve: Serve, tiny_int8: dict[str, Any], tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "keys").write_text(line)
+    server = serve(tiny_int8, "--api-keys-file", str(tmp_path / "keys"))
+    assert server.exit_code() == 2
+    assert str(tmp_path / "keys") in server.log() and KEY not in server.log()

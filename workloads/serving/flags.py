@@ -1,0 +1,136 @@
+"""The command line of the server."""
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from workloads.remote import is_remote, open_address
+
+
+def flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; ends the process with code 2 when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workloads.serving.server", description="Serve one model."
+    )
+    parser.add_argument(
+        "--model-uri", required=True, type=_folder, help="a path, file://, s3:// or gs:// folder"
+    )
+    parser.add_argument("--model-name", required=True, help="the name clients ask for")
+    parser.add_argument("--digest", required=True, type=_digest, help="sha256:<hex> that publish printed")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; the default is this machine only"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one and says which")
+    parser.add_argument(
+        "--threads", type=_count, default=1, help="threads per pass; not more than free cores"
+    )
+    parser.add_argument(
+        "--queue", type=_count, default=8, help="requests that may wait beside the running ones"
+    )
+    parser.add_argument("--slots", type=_count, default=8, help="requests answered at the same time")
+    parser.add_argument(
+        "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers together"
+    )
+    parser.add_argument(
+        "--compile-cache",
+        type=Path,
+        help="folder of compiled layers; what it lacks is compiled behind the first answers. Default: none",
+    )
+    parser.add_argument(
+        "--drain-seconds", type=float, default=25.0, help="longest wait for answers at SIGTERM"
+    )
+    limits = parser.add_argument_group("limits of one request")
+    limits.add_argument(
+        "--answer-seconds",
+        type=_seconds,
+        default=600.0,
+        help="from an accepted request to its last token, waiting included; longer than anybody reads",
+    )
+    limits.add_argument(
+        "--answer-tokens", type=_count, help="most new tokens. Default: what context and cache hold"
+    )
+    limits.add_argument(
+        "--client-seconds",
+        type=_seconds,
+        default=30.0,
+        help="longest wait for a client to send a request's head, or its body, or to take its answer",
+    )
+    access = parser.add_argument_group("who may ask; needed where --host is not this machine alone")
+    access.add_argument(
+        "--api-keys-file", type=Path, help="lines of a name and a key; send it as a bearer token"
+    )
+    access.add_argument("--jwt-jwks-file", type=Path, help="public keys of an issuer of signed tokens")
+    access.add_argument("--jwt-issuer", help="what a token's iss must be")
+    access.add_argument("--jwt-audience", help="what a token's aud must hold")
+    access.add_argument(
+        "--requests-per-minute", type=_count, help="of one key, or of all together without keys"
+    )
+    access.add_argument(
+        "--no-auth",
+        action="store_true",
+        help="anybody who reaches the port may ask: a gateway stands in front",
+    )
+    args = parser.parse_args(argv)
+    _check_access(parser, args)
+    return args
+
+
+def _check_access(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    tokens = [args.jwt_jwks_file, args.jwt_issuer, args.jwt_audience]
+    ways = [args.api_keys_file is not None, any(tokens), args.no_auth]
+    if any(tokens) and not all(tokens):
+        parser.error("--jwt-jwks-file, --jwt-issuer and --jwt-audience belong together; give all three")
+    if sum(ways) > 1:
+        parser.error("choose one of --api-keys-file, --jwt-jwks-file and --no-auth")
+    if not any(ways) and not _loopback(args.host):
+        parser.error(
+            f"--host {args.host} can be reached from other machines, and anybody there could ask; give "
+            "--api-keys-file or --jwt-jwks-file, or --no-auth where a gateway stands in front"
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: nobody knows where it leads
+
+
+def _folder(value: str) -> Path | str:
+    if is_remote(value):
+        try:
+            open_address(value)
+        except (ValueError, ImportError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
+        raise argparse.ArgumentTypeError(
+            f"{value!r}: a published model is a path, file://, s3:// or gs:// folder"
+        )
+    return Path(unquote(parts.path)) if parts.scheme else Path(value)
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        raise argparse.ArgumentTypeError(f"{value!r}: write sha256: and 64 hex digits, as publish printed it")
+    return value
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r}: write a whole number of at least 1")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{value!r}: write seconds, more than 0")
+    return seconds

@@ -1,0 +1,94 @@
+"""From a published folder to a model that answers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer
+
+from workloads.remote import fetch
+from workloads.serving.artifact import Artifact, open_artifact
+from workloads.serving.chat import ChatTemplate
+from workloads.serving.embeddings import Embedder
+from workloads.serving.encoder_architecture import EncoderArchitecture
+from workloads.serving.log import say
+from workloads.serving.memory import cache_positions
+from workloads.serving.state import Loaded, State
+from workloads.serving.terms import Options
+
+if TYPE_CHECKING:
+    from workloads.serving.model import Decoder
+
+
+def load(
+    state: State,
+    place: Path | str,
+    threads: int,
+    cache_mib: int,
+    waiting: int,
+    compile_cache: Path | None,
+    clock: Callable[[], float],
+) -> None:
+    """Fetch (from an object store), verify and load a folder, answer once, and only then let `state` be ready.
+
+    Raises ManifestError, RemoteError, CacheTooLarge, or what loading an unsuitable model raises.
+    """
+    folder = place if isinstance(place, Path) else fetch(place, state.digest)
+    artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
+    say(f"verified after {clock():.1f} s")
+    import torch
+
+    say(f"torch imported after {clock():.1f} s")
+    torch.set_num_threads(threads)
+    encodes = isinstance(artifact.shape, EncoderArchitecture)
+    decoder = None if encodes else _decoder(state, artifact, cache_mib)
+    loaded = _encoder(artifact, waiting) if encodes else _loaded(artifact)
+    state.metrics.model(state.name, state.digest, artifact.scheme)
+    state.loaded = loaded
+    say(f"{state.name} {state.digest} ready after {clock():.1f} s")
+    if decoder is not None and compile_cache is not None:
+        from workloads.serving.behind import accelerate
+
+        accelerate(decoder, artifact, folder, state.digest, threads, compile_cache)
+
+
+def _decoder(state: State, artifact: Artifact, cache_mib: int) -> "Decoder":
+    """A model that has made a token, running in the engine."""
+    from workloads.serving.generate import Generator
+    from workloads.serving.model import Decoder
+    from workloads.serving.scheduler import Scheduler
+    from workloads.serving.storage import read_tensors
+
+    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights))
+    tokenizer = Tokenizer.from_str(artifact.tokenizer)
+    positions = cache_positions(cache_mib, decoder.position_bytes)
+    list(Generator(decoder, tokenizer).generate([0], Options(max_tokens=1, temperature=0)))
+    state.engine.start(Scheduler(decoder, tokenizer, positions))
+    return decoder
+
+
+def _loaded(artifact: Artifact) -> Loaded:
+    config = artifact.tokenizer_config
+    template = config.get("chat_template")
+    return Loaded(
+        tokenizer=Tokenizer.from_str(artifact.tokenizer),
+        template=ChatTemplate(template, config) if template else None,
+        context_length=artifact.shape.context_length,
+        vocab_size=artifact.shape.vocab_size,
+        scheme=artifact.scheme,
+        created=int(time.time()),
+    )
+
+
+def _encoder(artifact: Artifact, waiting: int) -> Loaded:
+    """An encoder that has given a vector; `waiting` requests may wait for the one at work."""
+    from workloads.serving.encoder import Encoder
+    from workloads.serving.storage import read_tensors
+
+    encoder = Encoder(
+        artifact.encoder, read_tensors(artifact.weights), Tokenizer.from_str(artifact.tokenizer)
+    )
+    (vector,), _ = encoder.embed(["warm"])
+    return replace(_loaded(artifact), embed=Embedder(encoder.embed, waiting + 1), vector_size=len(vector))

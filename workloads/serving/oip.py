@@ -1,0 +1,127 @@
+"""The Open Inference Protocol (version 2, REST): metadata, readiness and inference, text in and text or vectors out."""
+
+from itertools import chain
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from workloads.serving.answers import accept, body, whole
+from workloads.serving.embeddings import embed, texts_of
+from workloads.serving.openai import read
+from workloads.serving.protocol import ApiError, json_object, kind, wrong
+from workloads.serving.state import State
+
+NOT_PARAMETERS = (
+    "model",
+    "prompt",
+    "messages",
+    "stream",
+    "stream_options",
+)  # said elsewhere, or have no place here
+
+
+def routes(state: State) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/v2")
+    async def server() -> Response:
+        return JSONResponse({"name": "skerry", "version": state.version, "extensions": []})
+
+    @router.get("/v2/models/{name}")
+    async def model(name: str) -> Response:
+        loaded = state.require(name)
+        size = loaded.vector_size
+        vectors = {"name": "embedding", "datatype": "FP32", "shape": [-1, size]}
+        text = {"name": "text", "datatype": "BYTES", "shape": [1]}
+        return JSONResponse(
+            {
+                "name": name,
+                "versions": [state.version],
+                "platform": "skerry_torch",
+                "inputs": [{**text, "shape": [-1]} if size else text],
+                "outputs": [vectors if size else text],
+            }
+        )
+
+    @router.post("/v2/models/{name}/infer")
+    async def infer(name: str, request: Request) -> Response:
+        ask = json_object(await body(request, state))
+        loaded = state.require(name)
+        texts = _texts(ask.get("inputs"))
+        parameters = {} if ask.get("parameters") is None else ask["parameters"]
+        if not isinstance(parameters, dict):
+            raise wrong("parameters", parameters, 'an object such as {"max_tokens": 16}')
+        _check_outputs(ask.get("outputs"), "embedding" if loaded.vector_size else "text")
+        if loaded.vector_size:
+            vectors, tokens = await embed(state, name, texts)
+            output = _tensor("embedding", "FP32", [len(texts), loaded.vector_size], list(chain(*vectors)))
+            facts: dict[str, Any] = {"prompt_tokens": tokens}
+        else:
+            text, facts = await _continue(name, texts, parameters, state, request)
+            output = _tensor("text", "BYTES", [1], [text])
+        answer = {
+            "model_name": name,
+            "model_version": state.version,
+            "parameters": facts,
+            "outputs": [output],
+        }
+        return JSONResponse(answer | ({"id": ask["id"]} if isinstance(ask.get("id"), str) else {}))
+
+    return router
+
+
+async def _continue(
+    name: str, texts: list[str], parameters: dict[str, Any], state: State, request: Request
+) -> tuple[str, dict[str, Any]]:
+    """The text that goes on after the one of `texts`, and how it ended. Parameters are those of /v1/completions."""
+    if len(texts) != 1:
+        raise ApiError(400, f"inputs[0] holds {len(texts)} texts; this model takes one per request", "inputs")
+    for field in NOT_PARAMETERS:
+        if field in parameters:
+            message = f"parameters.{field} is set, but has no meaning in infer; leave it out"
+            raise ApiError(400, message, field, "unsupported_field")
+    job = await accept(read({**parameters, "model": name, "prompt": texts[0]}, chat=False), state, request)
+    text, last = await whole(job, state, request)
+    return text, {
+        "finish_reason": last.finish_reason,
+        "prompt_tokens": len(job.prompt),
+        "completion_tokens": last.tokens,
+    }
+
+
+def _texts(inputs: Any) -> list[str]:
+    """The data of the one input tensor. Raises ApiError(400) for another name, datatype, or shape."""
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise wrong("inputs", inputs, "a list of one tensor: name text, datatype BYTES, shape [1], data")
+    tensor = inputs[0]
+    for field, expected in (("name", "text"), ("datatype", "BYTES")):
+        if tensor.get(field) != expected:
+            raise wrong(f"inputs[0].{field}", tensor.get(field), expected)
+    data = tensor.get("data")
+    texts = texts_of("inputs[0].data", data)
+    if tensor.get("shape") != [len(texts)]:
+        shape = tensor.get("shape")
+        given = (
+            shape
+            if isinstance(shape, list) and len(shape) < 5 and all(type(n) is int for n in shape)
+            else kind(shape)
+        )
+        message = (
+            f"inputs[0].shape is {given}, but data holds {len(texts)} texts; shape must be [{len(texts)}]"
+        )
+        raise ApiError(400, message, "inputs[0].shape", "invalid_value")
+    return texts
+
+
+def _check_outputs(outputs: Any, name: str) -> None:
+    if outputs is None:
+        return
+    if not isinstance(outputs, list) or not all(
+        isinstance(one, dict) and one.get("name") == name for one in outputs
+    ):
+        raise wrong("outputs", outputs, f'left out, or [{{"name": "{name}"}}]')
+
+
+def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
