@@ -89,9 +89,9 @@ def test_the_search_of_the_how_to_prunes_and_publishes_the_best_trials_model(tmp
 def test_a_search_that_is_stopped_and_then_killed_goes_on_with_the_same_parameters(
     corpus: Path, tmp_path: Path
 ) -> None:
-    given = arguments(tmp_path, corpus, "--trials", "1", "--heartbeat", "1", training=LONG)
+    given = arguments(tmp_path, corpus, "--trials", "1", "--heartbeat", "1")
     for number, end in enumerate((signal.SIGTERM, signal.SIGKILL)):
-        with started(given) as process:
+        with started([*given, "--steps=1000000"]) as process:
             await_step(process, tmp_path / "work" / "tune" / f"trial-{number:05d}" / "log")
             trial = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(end)
