@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +35,20 @@ class TrialProcess:
     def __enter__(self) -> "TrialProcess":
         return self
 
+    def end(self) -> None:
+        """Ask it to end, and kill it after `patience` if it has not. Does not wait: a signal's handler may call it."""
+        self._signal(signal.SIGTERM)
+        killer = threading.Timer(self.patience, self._signal, (signal.SIGKILL,))
+        killer.daemon = True
+        killer.start()
+
+    def _signal(self, kind: signal.Signals) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, kind)
+
     def __exit__(self, *_: object) -> None:
         for kind in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, kind)
+            self._signal(kind)
             with suppress(subprocess.TimeoutExpired):
                 # Reads on while it waits: a full pipe would stop the process.
                 rest, _stderr = self._process.communicate(timeout=self.patience)

@@ -115,6 +115,10 @@ def main(arguments: Sequence[str]) -> int:
         pruner = optuna.pruners.MedianPruner(config.startup, config.prune_after)
         study = open_study(config.study, config.storage, config.heartbeat, pruner, asks)
         search = Search(config, space, training, study)
+        for kind in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(
+                kind, search.stop
+            )  # raised at any place, it could break off what the database is told
         search.run()
         result = search.result()
         if folder:
@@ -160,10 +164,24 @@ class Search:
     training: list[str]
     study: optuna.Study
     number: int = field(default=-1, init=False)  # of the trial that this process began last
+    process: TrialProcess | None = field(default=None, init=False)  # of that trial, while it runs
+    stopped: bool = field(default=False, init=False)
+
+    def stop(self, *_: object) -> None:
+        """End the trial that runs, then the search."""
+        self.stopped = True
+        if self.process:
+            self.process.end()
+
+    def go_on(self) -> None:
+        """Raises KeyboardInterrupt once the search was stopped."""
+        if self.stopped:
+            raise KeyboardInterrupt
 
     def run(self) -> None:
         """Run trials until none is left to begin and none is running, also in another process."""
         while True:
+            self.go_on()
             give_up_dead_trials(self.study, self.config.heartbeat)
             trials = counted(self.study)
             if len(trials) < self.config.trials:
@@ -204,8 +222,11 @@ class Search:
         command = launch.training(self.config.workers, given)
         environment = {**os.environ, **(launch.ON_LOOPBACK if self.config.workers > 1 else {})}
         record: dict[str, Any] = {}
-        with TrialProcess(command, environment, folder / "log", self.config.patience) as process:
+        self.go_on()
+        with TrialProcess(command, environment, folder / "log", self.config.patience) as self.process:
+            process = self.process
             for line in process.lines():
+                self.go_on()
                 if "step" in line and "loss" in line:
                     trial.report(line["loss"], line["step"])
                     if trial.should_prune():
@@ -214,6 +235,7 @@ class Search:
                 elif "bits_per_byte" in line:
                     record = line
             code = process.code()
+        self.go_on()
         if code == 0 and record:
             self.tell("complete", parameters=parameters, bits_per_byte=record["bits_per_byte"])
             return record["bits_per_byte"]

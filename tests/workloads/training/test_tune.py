@@ -25,7 +25,7 @@ from workloads.training.trial_process import TrialProcess
 from workloads.training.tune import Search, TrialFailed, TuneConfig, main
 
 # Seconds from its first line on, while what befalls it then takes milliseconds.
-LONG = ("--steps=1000", "--log-every=100")
+LONG = ("--steps=2000", "--log-every=100")
 
 
 def arguments(folder: Path, corpus: Path, *more: str, training: tuple[str, ...] = ()) -> list[str]:
@@ -89,11 +89,12 @@ def test_the_search_of_the_how_to_prunes_and_publishes_the_best_trials_model(tmp
 def test_a_search_that_is_stopped_and_then_killed_goes_on_with_the_same_parameters(
     corpus: Path, tmp_path: Path
 ) -> None:
-    given = arguments(tmp_path, corpus, "--trials", "1", "--heartbeat", "1")
+    given = arguments(tmp_path, corpus, "--trials", "1", "--heartbeat", "1", "--patience", "1", training=LONG)
     for number, end in enumerate((signal.SIGTERM, signal.SIGKILL)):
-        with started([*given, "--steps=1000000"]) as process:
+        with started(given) as process:
             await_step(process, tmp_path / "work" / "tune" / f"trial-{number:05d}" / "log")
             trial = psutil.Process(process.pid).children(recursive=True)
+            trial[0].suspend()  # it must not end by itself, and hears no SIGTERM
             process.send_signal(end)
             assert process.wait(120) == (143 if end == signal.SIGTERM else -9)
             _, alive = psutil.wait_procs(trial, timeout=60)
@@ -104,6 +105,16 @@ def test_a_search_that_is_stopped_and_then_killed_goes_on_with_the_same_paramete
     assert [trial.state.name for trial in kept] == ["FAIL", "FAIL", "COMPLETE"]
     assert kept[0].params == kept[1].params == kept[2].params == result["best_parameters"]
     assert (result["trials"], result["failed"], told["trial"]) == (1, 0, 2)
+
+
+def test_a_search_that_is_stopped_ends_its_trial_at_once(corpus: Path, tmp_path: Path) -> None:
+    endless = ("--steps=100000000", "--log-every=100")
+    with started(arguments(tmp_path, corpus, "--trials=1", "--patience=100000", training=endless)) as process:
+        await_step(process, tmp_path / "work" / "tune" / "trial-00000" / "log")
+        [trial] = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(240) == 143
+        assert not trial.is_running()
 
 
 def test_two_processes_share_a_study_and_its_number_of_trials(corpus: Path, tmp_path: Path) -> None:
