@@ -30,7 +30,7 @@ class Progress:
         self._losses = torch.zeros((), device=device)
         self._in_line = 0
         self._stall = 0.0
-        self._never = torch.tensor(float(config.steps + 1), device=device)
+        self._never = torch.tensor(config.steps + 1, device=device)  # whole: float32 ends at 2**24
         self._first_bad = self._never
 
     def begin(self, step: int, facts: dict[str, Any], about: dict[str, Any]) -> None:
