@@ -14,7 +14,7 @@ so.
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +30,15 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.utils._pytree import tree_map_only
 
-from workloads.training.checkpoint_files import METADATA, Reader, SafePlanner, Writer, reason, tensor_names
+from workloads.training.checkpoint_files import (
+    METADATA,
+    Reader,
+    SafePlanner,
+    Writer,
+    reason,
+    share,
+    tensor_names,
+)
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
 from workloads.training.lines import Lines
@@ -77,11 +85,11 @@ class Checkpoints:
         places: list[Store],
         keep: int,
         workers: Workers,
-        lease: Lease | None,
+        leases: Sequence[Lease] = (),
         lines: Lines | None = None,
     ) -> None:
-        """`lease` is rank 0's, on the first place; `lines` hear what becomes of checkpoints."""
-        self.places, self.keep, self.workers, self.lease = places, keep, workers, lease
+        """`leases` are rank 0's, on the places; `lines` hear what becomes of checkpoints."""
+        self.places, self.keep, self.workers, self.leases = places, keep, workers, leases
         self._tell = (lines or Lines(workers.rank)).tell
         self.group = workers.group()
         self.stall = 0.0  # seconds that the training stood still for checkpoints, so far
@@ -95,10 +103,10 @@ class Checkpoints:
         """
         began = time.perf_counter()
         self._finish_pending()
-        copied = tree_map_only(
-            Tensor, lambda each: each.detach().to("cpu", copy=True), learner.tensors([self.workers.rank])
-        )
-        self._pending = self._thread.submit(self._write, copied, {**facts, "world_size": self.workers.world})
+        rank, world = self.workers.rank, self.workers.world
+        ours = share(learner.tensors([rank]), rank, world)
+        copied = tree_map_only(Tensor, lambda each: each.detach().to("cpu", copy=True), ours)
+        self._pending = self._thread.submit(self._write, copied, {**facts, "world_size": world})
         self.stall += time.perf_counter() - began
 
     def finish(self) -> bool:
@@ -221,8 +229,9 @@ class Checkpoints:
         if METADATA not in files:
             raise OSError(f"{folder} has no {METADATA}")
         store.write(f"{folder}/{FACTS}", json.dumps({**facts, "files": files}, indent=1).encode())
-        if self.lease and store is self.places[0]:
-            self.lease.check()  # so late that whoever took over has not been published over
+        for lease in self.leases:
+            if lease.store is store:
+                lease.check()  # so late that whoever took over has not been published over
         store.write(LATEST, folder.encode())
         names = step_names(store)
         given_up, kept = [name for name in names if name > folder], [name for name in names if name <= folder]

@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributed.checkpoint import filesystem, metadata
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.fsspec_filesystem import FsspecReader, FsspecWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import ReadItem
+from torch.distributed.tensor import DTensor
 
 from workloads.remote import FRESH, is_remote
 
@@ -77,6 +80,27 @@ class SafePlanner(DefaultLoadPlanner):
             raise OSError(f"{read_item.dest_index.fqn} is no plain value") from None
         value.seek(0)
         super().load_bytes(read_item, value)
+
+
+def share(tensors: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
+    """What a worker writes of tensors that all have alike, the largest first to whoever has least; by their full names.
+
+    What is cut over the workers, or has no counterpart at the others (random states), all write of themselves; values
+    that are no tensors torch gives to one. So a worker copies a part of the state and not all of it.
+    """
+    flat, _ = flatten_state_dict(tensors)
+    common = [
+        name
+        for name, value in flat.items()
+        if isinstance(value, Tensor) and not isinstance(value, DTensor) and not name.startswith("random.")
+    ]
+    loads = [0] * world
+    for name in sorted(common, key=lambda name: (-flat[name].nbytes, name)):
+        owner = loads.index(min(loads))
+        loads[owner] += flat[name].nbytes
+        if owner != rank:
+            del flat[name]
+    return flat
 
 
 class Writer(FsspecWriter):

@@ -103,6 +103,8 @@ class TrainConfig:
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
         require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
         require("fallback", bool(self.checkpoints) or not self.fallback, "empty where checkpoints is")
+        apart = not self.fallback or self.fallback.rstrip("/") != self.checkpoints.rstrip("/")
+        require("fallback", apart, "another place than checkpoints")
         require("evaluate_every", self.evaluate_every >= 0, "0 (only at the end) or a number of steps")
         require("metrics_port", 0 <= self.metrics_port < 65536, "0 (none) or a port")
         tracked = urlsplit(self.mlflow_uri)

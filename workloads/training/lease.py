@@ -9,6 +9,8 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from workloads.training.flags import ConfigError
@@ -16,6 +18,17 @@ from workloads.training.store import Store, Unreachable
 
 LEASE = "lease.json"
 SETTLE = 0.2  # seconds for two who came at the same moment to see each other
+
+
+@contextmanager
+def leased(stores: Sequence[Store], run: str, seconds: float) -> Iterator[list["Lease"]]:
+    """All these places or none for `run`, given back at the end. Raises as `Lease` does."""
+    with ExitStack() as ours:
+        leases = []
+        for store in stores:
+            leases.append(Lease(store, run, seconds))
+            ours.callback(leases[-1].release)
+        yield leases
 
 
 class LeaseLost(Exception):
@@ -30,25 +43,27 @@ class Lease:
         """
         self.store, self.run, self.seconds = store, run, seconds
         self.token = secrets.token_hex(8)
-        held = store.read_json(LEASE)
-        if isinstance(held, dict) and held["run"] != run:
+        held = self._held()
+        if held and held["run"] != run:
             age = store.age(LEASE)
             if age < held["seconds"]:
                 raise self._refusal(held, age)
         self._beat()
-        if not isinstance(held, dict) or held["run"] != run:
+        if not held or held["run"] != run:
             time.sleep(SETTLE)
-            held = store.read_json(LEASE)
-            if held["token"] != self.token:
+            held = self._held()
+            if held and held["token"] != self.token:
                 raise self._refusal(held, 0.0)
+            if not held:  # who gave the lease back removed ours
+                self._beat()
         self._end = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name="lease", daemon=True)
         self._heart.start()
 
     def check(self) -> None:
         """Raises LeaseLost when another process holds the lease by now."""
-        held = self.store.read_json(LEASE)
-        if held is None or held["token"] != self.token:
+        held = self._held()
+        if not held or held["token"] != self.token:
             holder = held["run"] if held else "nobody"
             raise LeaseLost(f"{self.store.uri}: the lease of run {self.run} is now with {holder}")
 
@@ -62,7 +77,13 @@ class Lease:
         except (LeaseLost, Unreachable):
             return
 
+    def _held(self) -> dict[str, Any] | None:
+        """What the lease says; None where there is none, or something that is no lease."""
+        held = self.store.read_json(LEASE)
+        return held if isinstance(held, dict) and {"run", "token", "seconds"} <= held.keys() else None
+
     def _keep_beating(self) -> None:
+        """Who takes over between a look and the beat after it is written over; that one finds out, so one goes on."""
         while not self._end.wait(self.seconds / 4):
             try:
                 self.check()
@@ -78,7 +99,7 @@ class Lease:
 
     def _refusal(self, held: dict[str, Any], age: float) -> ConfigError:
         return ConfigError(
-            f"checkpoints={self.store.uri!r}: run {held['run']!r} works here, its last heartbeat was "
+            f"{self.store.uri}: run {held['run']!r} works here, its last heartbeat was "
             f"{max(0.0, age):.0f} s ago and holds for {held['seconds']:.0f} s; take another "
             f"place, wait, or if this is the same run and the other process is dead give --run-id {held['run']}"
         )

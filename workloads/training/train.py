@@ -43,7 +43,7 @@ from workloads.training.data import Corpus, load_corpus
 from workloads.training.evaluation import evaluate
 from workloads.training.export import destination, export
 from workloads.training.flags import ConfigError
-from workloads.training.lease import Lease, LeaseLost
+from workloads.training.lease import Lease, LeaseLost, leased
 from workloads.training.lines import Lines
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import build_optimizer
@@ -65,26 +65,22 @@ def main(arguments: Sequence[str]) -> int:
     hush()
     preemption = Preemption()
     workers = Workers.from_environment()
-    lease = None
     try:
         config = parse(arguments, workers.world)
         output = destination(config.output)  # refused now rather than after the training
         corpus = load_corpus(config)
         stores = open_stores(config.checkpoints, config.fallback, patience=config.store_patience)
         name = config.run_id or run_name()
-        if stores and workers.rank == 0:
-            lease = Lease(stores[0], name, config.lease_seconds)
-        with telling(config, workers, name) as lines:
-            return train(config, corpus, output, workers, preemption, stores, lease, lines, name)
+        ours = stores if workers.rank == 0 else []
+        with leased(ours, name, config.lease_seconds) as leases, telling(config, workers, name) as lines:
+            return train(config, corpus, output, workers, preemption, stores, leases, lines, name)
     except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
-    except (Unreachable, RemoteError, LeaseLost) as error:
+    except (Unreachable, RemoteError, LeaseLost, FloatingPointError) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
-        if lease:
-            lease.release()
         leave()
 
 
@@ -95,7 +91,7 @@ def train(
     workers: Workers,
     preemption: Preemption,
     stores: list[Store],
-    lease: Lease | None,
+    leases: list[Lease],
     lines: Lines,
     name: str,
 ) -> int:
@@ -120,7 +116,7 @@ def train(
     sampler = Sampler(len(corpus.training), config.model.context, config.seed)
     optimizer = build_optimizer(model, config)
     run = Run(config, workers, device, corpus, sampler, model, optimizer, parallel, init_digest=init_digest)
-    checkpoints = Checkpoints(stores, config.keep, workers, lease, lines) if stores else None
+    checkpoints = Checkpoints(stores, config.keep, workers, leases, lines) if stores else None
     facts = checkpoints.restore(Learner(model, optimizer), run.identity()) if checkpoints else None
     if facts:
         run.step, sampler.position = facts["step"], facts["position"]
@@ -173,10 +169,15 @@ def learn(
 ) -> int | None:
     """Take the steps that are left, or those until the run is asked to stop: then the exit code, else None.
 
-    With checkpoints the last step taken is kept before this returns, or a line has said why it could not be.
+    With checkpoints the last step taken is kept before this returns, or a line has said why it could not be. Raises
+    FloatingPointError, on every worker, when what was being written is kept.
     """
     config, stop = run.config, False
-    with collector_stopped(), preemption.deferred(run.workers) if checkpoints else nullcontext():
+    with (
+        collector_stopped(),
+        preemption.deferred(run.workers) if checkpoints else nullcontext(),
+        flushed(checkpoints),
+    ):
         if checkpoints and run.step:  # what is kept already is enough for a run whose time was over before
             stop = preemption.asked(config.stop_at)
         while run.step < config.steps and not stop:
@@ -203,6 +204,17 @@ def learn(
         if stop or preemption.asked(config.stop_at):
             return PREEMPTED if kept else 1
     return None
+
+
+@contextmanager
+def flushed(checkpoints: Checkpoints | None) -> Iterator[None]:
+    """Numbers that are none end a run when the checkpoint from before them is written."""
+    try:
+        yield
+    except FloatingPointError:
+        if checkpoints:
+            checkpoints.finish()
+        raise
 
 
 @contextmanager

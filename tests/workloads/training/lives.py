@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,11 @@ def kill(place: Path) -> None:
 
 def terminate(place: Path) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def dawdle(place: Path) -> None:
+    """Longer than a few steps take."""
+    time.sleep(1)
 
 
 def fill_disk(place: Path) -> None:
@@ -129,6 +135,7 @@ def stop_store(place: object) -> None:
 ACTS: dict[str, Callable[[Any], None]] = {
     "kill": kill,
     "terminate": terminate,
+    "dawdle": dawdle,
     "fill disk": fill_disk,
     "free disk": free_disk,
     "fill volume": fill_volume,

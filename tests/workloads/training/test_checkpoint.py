@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, lines, start
-from workloads.training.checkpoint import FACTS, Checkpoints, Learner
-from workloads.training.checkpoint_files import METADATA
+from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, Learner
+from workloads.training.checkpoint_files import METADATA, share
 from workloads.training.config import TrainConfig
 from workloads.training.flags import ConfigError
+from workloads.training.lease import Lease, LeaseLost
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.optimizer import build_optimizer
 from workloads.training.step import gradients
@@ -50,7 +51,7 @@ def numbers(one: Learner) -> list[torch.Tensor]:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints([Store(str(tmp_path / "place"), patience=0.1)], keep=2, workers=ALONE, lease=None)
+    return Checkpoints([Store(str(tmp_path / "place"), patience=0.1)], keep=2, workers=ALONE)
 
 
 def test_weights_moments_and_random_state_come_back_as_they_were(checkpoints: Checkpoints) -> None:
@@ -64,6 +65,23 @@ def test_weights_moments_and_random_state_come_back_as_they_were(checkpoints: Ch
     assert torch.equal(torch.rand(3), drawn)
     assert len(kept) == len(numbers(after)) > len(list(after.model.parameters()))
     assert all(torch.equal(one, other) for one, other in zip(kept, numbers(after), strict=True))
+
+
+def test_workers_that_hold_the_same_copy_a_fair_part_each_and_together_all_of_it() -> None:
+    one, world = learner(1), 3
+    learn(one)
+    whole = share(one.tensors([0]), 0, 1)
+    parts = [share(one.tensors([rank]), rank, world) for rank in range(world)]
+    held = [
+        {name: value for name, value in part.items() if isinstance(value, torch.Tensor)} for part in parts
+    ]
+    assert [f"random.{rank}" in part for rank, part in enumerate(held)] == [True] * world
+    names = [name for part in held for name in part if not name.startswith("random.")]
+    assert len(names) == len(set(names)) and set(names) | {"random.0"} == {
+        name for name, value in whole.items() if isinstance(value, torch.Tensor)
+    }
+    sizes = [sum(part[name].nbytes for name in part if name in whole and name in names) for part in held]
+    assert max(sizes) - min(sizes) <= max(held[0][name].nbytes for name in held[0] if name in names)
 
 
 class BesideAGpu(Learner):
@@ -150,6 +168,20 @@ def test_what_is_written_is_the_state_at_the_call_whatever_is_learned_meanwhile(
     again = learner(2)
     checkpoints.restore(again, {})
     assert all(torch.equal(one, other) for one, other in zip(kept, numbers(again), strict=True))
+
+
+def test_nothing_is_published_at_a_fallback_that_another_process_has_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    lost, fallback = (Store(str(tmp_path / name), patience=0.1) for name in ("file/place", "fallback"))
+    ours = Lease(fallback, "one", seconds=60)
+    theirs = Lease(fallback, "one", seconds=60)
+    checkpoints = Checkpoints([lost, fallback], keep=2, workers=ALONE, leases=[ours])
+    checkpoints.save(learner(1), {"step": 1})
+    with pytest.raises(LeaseLost):
+        checkpoints.finish()
+    assert fallback.read(LATEST) is None
+    ours.release()
+    theirs.release()
 
 
 def test_where_nothing_was_kept_nothing_is_restored(checkpoints: Checkpoints) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.workloads.training.runs import TINY
 from workloads.training.flags import ConfigError
 from workloads.training.lease import LEASE, Lease, LeaseLost
 from workloads.training.store import Store, Unreachable, open_stores
+from workloads.training.train import main
 
 
 @pytest.fixture
@@ -57,6 +59,38 @@ def test_the_same_run_takes_over_at_once_and_its_former_self_finds_out(store: St
     former.release()
     latter.check()
     latter.release()
+
+
+def test_a_run_is_refused_a_fallback_where_another_works_and_gives_its_own_place_back(
+    store: Store, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, own = Lease(store, "one", seconds=60), tmp_path / "own"
+    given = ["--data", str(corpus), "--output", str(tmp_path / "model"), "--run-id", "two"]
+    assert main([*TINY, *given, "--checkpoints", str(own), "--fallback", store.uri]) == 2
+    assert f"{store.uri}: run 'one' works here" in capsys.readouterr().err
+    assert list(own.iterdir()) == []
+    other.check()
+    other.release()
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"run": "first"}', b'{"run": "fi'])
+def test_a_file_that_is_no_lease_holds_nobody_up_and_a_holder_finds_out(store: Store, content: bytes) -> None:
+    store.write(LEASE, content)
+    lease = Lease(store, "second", seconds=60)
+    lease.check()
+    store.write(LEASE, content)
+    with pytest.raises(LeaseLost, match="the lease of run second is now with nobody"):
+        lease.check()
+    lease.release()
+
+
+def test_a_lease_that_the_former_holder_removed_in_passing_is_taken_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workloads.training.lease.time.sleep", lambda seconds: store.remove(LEASE))
+    lease = Lease(store, "one", seconds=60)
+    lease.check()
+    lease.release()
 
 
 def test_the_heart_beats_on_its_own(store: Store) -> None:

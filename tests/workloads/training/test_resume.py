@@ -57,6 +57,9 @@ STORIES: dict[str, list[tuple[tuple[Event, ...], tuple[str, ...]]]] = {
     "full disk, then killed": [((FULL[0], ("step", 32, "kill")), ()), ((), ())],
     "lost store": [((("step", 12, "lose store"),), ("--checkpoint-every", "30")), ((), ())],
     "bad numbers": [((("copied", 2, "kill"),), ()), ((), ("--learning-rate", "1e38")), ((), ())],
+    "bad numbers in a flush": [
+        ((("copied", 1, "dawdle"),), ("--checkpoint-every", "1", "--learning-rate", "1e38"))
+    ],
     "another run": [((("copied", 2, "kill"),), ()), ((), ("--run-id", "two")), ((), ())],
     "another seed": [((("copied", 2, "kill"),), ()), ((), ("--seed", "9"))],
 }
@@ -216,6 +219,16 @@ def test_a_loss_that_is_no_number_names_its_step_and_keeps_the_last_good_checkpo
     assert bad["latest"] == "step-00000010"
     assert (after["code"], first_step(after)) == (0, 11), after
     assert weights(folder, "bad numbers") == weights(folder, "calm")
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_words_when_the_checkpoint_in_flight_is_kept(
+    stories: dict[str, Story], folder: Path
+) -> None:
+    [bad] = stories["bad numbers in a flush"]
+    assert (bad["code"], bad["latest"]) == (1, "step-00000001"), bad
+    assert "\nworkloads.training.train: step 2: the loss or its gradient is no number" in bad["said"]
+    left = (folder / "bad numbers in a flush" / "checkpoints").iterdir()
+    assert sorted(path.name for path in left) == ["latest", "step-00000001"]
 
 
 def test_another_run_is_refused_while_the_lease_holds_and_the_same_run_takes_over(
