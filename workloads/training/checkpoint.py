@@ -235,9 +235,7 @@ class Checkpoints:
         store.write(LATEST, folder.encode())
         names = step_names(store)
         given_up, kept = [name for name in names if name > folder], [name for name in names if name <= folder]
-        for name in (
-            given_up + kept[: -self.keep]
-        ):  # those above were not whole when this life began below them
+        for name in given_up + kept[: -self.keep]:  # given up: not whole when this life began below it
             store.remove(name)
 
     def _newest_whole(self) -> tuple[str, dict[str, Any], set[str]] | None:
