@@ -146,9 +146,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=float,
         help="largest rise of bits per byte (fall of the cosine for an encoder) in per cent; default: the scheme's",
     )
+    parser.add_argument(
+        "--judge-bytes",
+        type=int,
+        default=Gate.text_bytes,
+        help="held-out text to measure the loss on; what less shows is coarser, and the manifest says how much it was",
+    )
     args = parser.parse_args(argv)
+    if args.judge_bytes < 1000:
+        print(
+            f"publish: --judge-bytes {args.judge_bytes}: must be 1000 or more to measure anything",
+            file=sys.stderr,
+        )
+        return REFUSED
+    gate = Gate(args.max_loss_percent, args.judge_bytes)
     try:
-        line = json.dumps(publish(args.source, args.scheme, args.output, Gate(args.max_loss_percent)))
+        line = json.dumps(publish(args.source, args.scheme, args.output, gate))
     except (
         UnknownScheme,
         UnsupportedScheme,
