@@ -10,6 +10,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from tests.workloads.serving.serving import NAME, Running
 
@@ -87,7 +88,7 @@ def token(key: rsa.RSAPrivateKey = SIGNER, kid: str = "one", **changes: Any) -> 
 
 @pytest.fixture(scope="module")
 def trusting(tiny_int8: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    public = jwt.algorithms.RSAAlgorithm.to_jwk(SIGNER.public_key(), as_dict=True)
+    public = RSAAlgorithm.to_jwk(SIGNER.public_key(), as_dict=True)
     file = tmp_path_factory.mktemp("jwks") / "jwks.json"
     file.write_text(json.dumps({"keys": [{**public, "kid": "one", "alg": "RS256", "use": "sig"}]}))
     flags = ("--jwt-jwks-file", str(file), "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE)
@@ -112,7 +113,7 @@ def test_a_token_signed_by_the_issuer_lets_in(trusting: Running) -> None:
         token(kid="two"),
         token(exp=None),
         token(sub=None),
-        jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": "x", "exp": 2**33}, None, "none", {"kid": "one"}),
+        jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": "x", "exp": 2**33}, "", "none", {"kid": "one"}),
         "no.token.at-all",
     ],
 )

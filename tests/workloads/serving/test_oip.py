@@ -1,6 +1,6 @@
 """The Open Inference Protocol on both kinds of models, and embeddings as the official client asks for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
@@ -89,8 +89,9 @@ def test_the_official_client_gets_the_vectors_that_the_encoder_gives(
     expected, tokens = encoder(published).embed(TEXTS)
     address = str(embedding.client.base_url.join("/v1"))
     with openai.OpenAI(base_url=address, api_key="none", timeout=PATIENCE_SECONDS) as client:
+        ask: Callable[..., Any] = client.embeddings.create
         for form in ({}, {"encoding_format": "float"}):  # told nothing, this client asks for base64
-            answer = client.embeddings.create(model=NAME, input=TEXTS, **form)
+            answer = ask(model=NAME, input=TEXTS, **form)
             found = torch.tensor([item.embedding for item in answer.data])
             torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=0)
             assert answer.usage.prompt_tokens == tokens
