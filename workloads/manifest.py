@@ -35,7 +35,7 @@ def write_manifest(folder: Path, **facts: object) -> str:
     """Write `folder`/manifest.json over the files now in `folder` and return its digest (`sha256:<hex>`).
 
     `facts` (JSON values) become further top-level keys. Same files and facts give the same bytes.
-    Raises ValueError for a fact called "files", which would hide the listing.
+    Raises ValueError for a fact called "files", which would hide the listing, and for a number that JSON has not (NaN).
     """
     if "files" in facts:
         raise ValueError(
@@ -44,7 +44,7 @@ def write_manifest(folder: Path, **facts: object) -> str:
     listing = {
         name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for name, path in _files(folder).items()
     }
-    text = json.dumps({"files": listing, **facts}, sort_keys=True, indent=2) + "\n"
+    text = json.dumps({"files": listing, **facts}, sort_keys=True, indent=2, allow_nan=False) + "\n"
     with open(folder / MANIFEST, "w", encoding="utf-8", newline="\n") as out:
         out.write(text)
         out.flush()

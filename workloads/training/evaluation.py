@@ -8,7 +8,7 @@ import torch
 from workloads.training.config import TrainConfig
 from workloads.training.data import Corpus, evaluation_starts, windows
 from workloads.training.model import LanguageModel
-from workloads.training.step import losses
+from workloads.training.step import losses, on_device
 from workloads.training.workers import Workers
 
 
@@ -20,7 +20,8 @@ def evaluate(
 
     The windows are fixed by the corpus and the settings and shared out over the workers. Each starts cold, so
     its first token is guessed from one only: the number is a little worse than reading documents whole. Where a token
-    is more than a byte, the bytes are those of the scored tokens at the held-out side's mean length.
+    is more than a byte, the bytes are those of the scored tokens at the held-out side's mean length. As many rows are
+    read at a time as in training, for which the memory was enough.
     """
     tokens, end = corpus.held_out, corpus.tokenizer.end_of_text
     bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
@@ -30,9 +31,10 @@ def evaluate(
     each = -(-len(starts) // workers.world)
     mine = np.arange(each) * workers.world + workers.rank
     totals = torch.zeros(2, dtype=torch.float64, device=device)  # nats, tokens
-    for at in range(0, each, 64):
-        numbers = mine[at : at + 64]
-        rows = windows(tokens, starts[numbers % len(starts)], config.model.context).to(device)
+    at_once = config.batch // workers.world // config.accumulate
+    for at in range(0, each, at_once):
+        numbers = mine[at : at + at_once]
+        rows = on_device(windows(tokens, starts[numbers % len(starts)], config.model.context), device)
         counts = torch.from_numpy(numbers < len(starts)).to(device)[:, None]
         is_text = (rows[:, 1:] != end) & counts
         totals[0] += losses(model, rows, config)[is_text].double().sum()

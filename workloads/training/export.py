@@ -121,4 +121,4 @@ def tokenizer_config(config: ModelConfig, end_of_text: str) -> dict[str, object]
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(dict(content), indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(dict(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")

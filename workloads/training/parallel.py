@@ -54,7 +54,11 @@ def shard(model: LanguageModel, config: TrainConfig, workers: Workers, device: t
 
 
 def compile_model(model: LanguageModel, config: TrainConfig, backend: str = "inductor") -> None:
-    """Let torch.compile take the whole model, or under FSDP each layer: weights are gathered between them."""
+    """Let torch.compile take the whole model, or under FSDP each layer: weights are gathered between them.
+
+    Within DDP torch cuts the whole model's graph where a bucket of gradients ends (DDPOptimizer), so that a bucket is
+    sent while the backward pass goes on.
+    """
     if config.parallel == "ddp":
         model.compile(backend=backend)
         return

@@ -25,19 +25,21 @@ class Preemption:
         """From now on SIGTERM raises SystemExit, so that what is being written is cleared away."""
         self.exit_code = STOPPED
         self.signalled = False
-        self._deferred = False
+        self._deferred = self._answered = False
         self._group: dist.ProcessGroup | None = None
         signal.signal(signal.SIGTERM, self._on_signal)
 
     @contextmanager
     def deferred(self, workers: Workers) -> Iterator[None]:
-        """Within, SIGTERM only makes `asked` true."""
+        """Within, SIGTERM only makes `asked` true; one that came behind the last question ends the run on leaving."""
         self._group = workers.group()
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
+        if self.signalled and not self._answered:
+            raise SystemExit(self.exit_code)
 
     def asked(self, stop_at: float) -> bool:
         """Whether a worker got SIGTERM, or the clock of one has passed `stop_at` (Unix time, 0 for never).
@@ -47,7 +49,8 @@ class Preemption:
         asked = torch.tensor(float(self.signalled or 0 < stop_at <= time.time()))
         if self._group:
             dist.all_reduce(asked, dist.ReduceOp.MAX, group=self._group)
-        return bool(asked)
+        self._answered = bool(asked)
+        return self._answered
 
     def nothing_is_lost(self) -> None:
         """All steps are in a checkpoint: whatever stops the run from here on, it can go on."""

@@ -1,7 +1,6 @@
 """What a run says of its steps and what it has cost, and the refusal to go on with numbers that are none."""
 
 import gc
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +22,9 @@ class Progress:
     def __init__(self, config: TrainConfig, workers: Workers, device: torch.device, lines: Lines) -> None:
         self.config, self.workers, self.lines = config, workers, lines
         self.device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        self.train_loss = math.nan  # nats per token, mean over the steps of the last line
+        self.train_loss: float | None = None  # nats per token, mean over the steps of the last line
         self.steps = 0  # taken by this process
-        self.lives, self._cost_before = 1, 0.0
+        self.lives, self._cost_before, self._rate_before = 1, 0.0, 0.0
         self._born = self.began = self.line_began = time.perf_counter()
         self._losses = torch.zeros((), device=device)
         self._in_line = 0
@@ -37,6 +36,7 @@ class Progress:
         """The steps begin, after `step` of earlier lives whose `facts` were kept; tell `about` the run."""
         self.lives = facts.get("lives", 0) + 1
         self._cost_before = facts.get("device_seconds", 0.0)
+        self.train_loss, self._rate_before = facts.get("train_loss"), facts.get("tokens_per_second", 0.0)
         flops = flops_per_token(self.config.model, about["parameters"])
         peak, unknown = peak_flops(self.device_name, self.config.precision)
         self._tokens_to_mfu = flops / (peak * self.workers.world) if peak else None
@@ -57,8 +57,13 @@ class Progress:
         self.began = self.line_began = time.perf_counter()
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps for the lives to come."""
-        return {"lives": self.lives, "device_seconds": self.device_seconds()}
+        """What a checkpoint keeps for the lives to come; one that has no step left has no other numbers to publish."""
+        return {
+            "lives": self.lives,
+            "device_seconds": self.device_seconds(),
+            "train_loss": self.train_loss,
+            "tokens_per_second": self.tokens_per_second(),
+        }
 
     def cost(self) -> dict[str, Any]:
         """What the run took: seconds of this process, hours of all devices over all lives."""
@@ -99,14 +104,15 @@ class Progress:
 
         `stall`, `data_wait`: seconds that this worker stood still for checkpoints and for its rows, so far.
         """
-        self.train_loss = float(self.workers.sum(self._losses)) / (self._in_line * self.workers.world)
+        train_loss = float(self.workers.sum(self._losses)) / (self._in_line * self.workers.world)
         self.refuse_bad_numbers()
+        self.train_loss = train_loss
         now = time.perf_counter()
         seconds = now - self.line_began
         rate = self._in_line * self.config.batch * self.config.model.context / seconds
         line = {
             "step": step,
-            "loss": self.train_loss,
+            "loss": train_loss,
             "tokens_per_second": round(rate, 1),
             "mfu": round(rate * self._tokens_to_mfu, 4) if self._tokens_to_mfu else None,
             "grad_norm": float(self._norm),
@@ -134,6 +140,8 @@ class Progress:
         self.line_began += seconds
 
     def tokens_per_second(self) -> float:
-        """Over all steps of this process, to this moment; 0 without one."""
+        """Over all steps of this process, to this moment; without one, as the life before left it."""
+        if not self.steps:
+            return self._rate_before
         tokens = self.steps * self.config.batch * self.config.model.context
         return round(tokens / (time.perf_counter() - self.began), 1)

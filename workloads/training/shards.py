@@ -62,6 +62,7 @@ def fetched(uri: str, expected_digest: str) -> Path:
 def open_shards(folder: Path, expected_digest: str) -> tuple[str, dict[str, Any], dict[str, ShardedTokens]]:
     """Digest, index and the two sides of a prepared folder, every byte of it checked against its manifest.
 
+    Each worker reads it all once at its start: a stamp that spared this would have to be trusted as the data is.
     Raises ConfigError when a file is missing or altered, or the digest is not `expected_digest` (where given).
     """
     try:

@@ -46,8 +46,7 @@ def take_step(run: Run) -> tuple[Tensor, Tensor]:
     starts = run.workers.share(run.sampler.take(config.batch))
     rows = windows(run.corpus.training, starts, config.model.context)  # (B / world, T + 1)
     run.data_wait += time.perf_counter() - asked
-    rows = rows.to(run.device)  # not counted: the copy waits for the step that a GPU is still at
-    loss = gradients(run.parallel, rows, config)
+    loss = gradients(run.parallel, on_device(rows, run.device), config)
     norm = clip(run.model, config.clip)
     rate = learning_rate(config, run.step)
     for group in run.optimizer.param_groups:
@@ -55,6 +54,13 @@ def take_step(run: Run) -> tuple[Tensor, Tensor]:
     run.optimizer.step()
     run.optimizer.zero_grad()
     return loss, norm
+
+
+def on_device(rows: Tensor, device: torch.device) -> Tensor:
+    """The rows on `device`. A GPU fetches them by itself, behind the step that it is still at: nothing waits for it."""
+    if device.type == "cuda":
+        rows = rows.pin_memory()  # from other memory the copy would be made at once
+    return rows.to(device, non_blocking=True)
 
 
 def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:

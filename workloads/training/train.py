@@ -159,7 +159,8 @@ def train(
         record |= progress.cost()
         digest = export(output, published, corpus.tokenizer, record, model_card(name, config, record))
         lines.end({"ended": "published", "place": shown(output)})
-        print(json.dumps({"output": shown(output), "manifest_digest": digest, **record}), flush=True)
+        told = {"output": shown(output), "manifest_digest": digest, **record}
+        print(json.dumps(told, allow_nan=False), flush=True)
     workers.wait(device)  # no worker says that all went well before the model is published
     return 0
 

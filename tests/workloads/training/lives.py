@@ -30,6 +30,7 @@ from tests.workloads.training.runs import ROOT
 from workloads.training import train
 from workloads.training.checkpoint import FACTS, LATEST, Checkpoints
 from workloads.training.checkpoint_files import FsspecWriter
+from workloads.training.preemption import Preemption
 from workloads.training.store import Store
 
 Wanted = Callable[[tuple[Any, ...]], bool]
@@ -56,6 +57,7 @@ POINTS: dict[str, tuple[Any, str, str, Wanted]] = {
     "retention": (Store, "remove", "before", named("0")),
     "given up": (Store, "remove", "before", named("20")),
     "evaluation": (train, "evaluate", "before", always),
+    "asked": (Preemption, "asked", "after", always),
 }
 FLUSH = ("copied", "first file", "files", "metadata", "facts", "latest", "published", "retention")
 

@@ -108,6 +108,14 @@ def test_the_model_can_generate_from_the_folder_alone(tmp_path: Path) -> None:
     assert model.generate(prompt, max_new_tokens=5, do_sample=False).shape[1] <= 9
 
 
+def test_a_number_that_is_none_is_not_published(tmp_path: Path) -> None:
+    model = LanguageModel(SHAPES["tied and grouped"])
+    tokenizer = load_tokenizer("bytes", END_OF_TEXT_NAME)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        export(tmp_path / "model", model, tokenizer, {"seed": 0, "moment": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_folder_verifies_and_names_its_data_and_metrics(tmp_path: Path) -> None:
     exported(tmp_path / "model", SHAPES["tied and grouped"])
     manifest = verify_manifest(tmp_path / "model")

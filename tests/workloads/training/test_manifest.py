@@ -46,6 +46,12 @@ def test_a_fact_cannot_hide_the_listing(folder: Path) -> None:
         write_manifest(folder, files=[])
 
 
+def test_a_number_that_is_none_is_refused_before_anything_is_written(folder: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_manifest(folder, metrics={"train_loss": float("nan")})
+    assert not (folder / "manifest.json").exists()
+
+
 def _truncate(folder: Path) -> None:
     (folder / "weights.bin").write_bytes(bytes(range(150)))
 

@@ -13,10 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.workloads.training.runs import TINY
 from workloads.training import step, train
 from workloads.training.config import TrainConfig
+from workloads.training.data import load_corpus
+from workloads.training.evaluation import evaluate
 from workloads.training.model import LanguageModel, ModelConfig, fused_attention, plain_attention
 from workloads.training.optimizer import build_optimizer
+from workloads.training.parallel import compile_model
 from workloads.training.presets import PARAMETERS, PRESETS
 from workloads.training.step import gradients, losses
+from workloads.training.workers import Workers
 
 SMALL = ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, hidden=48, context=32)
 
@@ -171,6 +175,82 @@ def test_gradients_are_exchanged_once_a_step_however_many_its_parts() -> None:
     parallel.register_comm_hook(None, count)
     gradients(parallel, rows(8, SMALL), TrainConfig(model=SMALL, accumulate=4))
     assert exchanged == [0]
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_a_compiled_model_sends_gradients_while_its_backward_pass_goes_on() -> None:
+    torch._dynamo.reset()
+    torch.manual_seed(1)
+    shape = ModelConfig(
+        width=256, layers=3, heads=4, hidden=512, context=16
+    )  # above 2 MB of gradients a layer
+    config = TrainConfig(model=shape, bucket_mb=1)
+    model = LanguageModel(shape)
+    compile_model(model, config, backend="aot_eager")
+    parallel = DistributedDataParallel(model, bucket_cap_mb=config.bucket_mb)
+    loss = losses(parallel, rows(2, shape), config).mean()
+    first = model.get_parameter("layers.0.self_attn.q_proj.weight")
+    last = model.get_parameter("layers.2.mlp.down_proj.weight")
+    order: list[str] = []
+    last.register_post_accumulate_grad_hook(lambda weight: order.append("last layer's gradient"))
+    node_before(first, loss).register_prehook(lambda grads: order.append("first layer"))
+    loss.backward()
+    assert order == ["last layer's gradient", "first layer"]
+
+
+def node_before(weight: torch.Tensor, loss: torch.Tensor) -> torch.autograd.graph.Node:
+    """The part of the backward pass that makes this weight's gradient."""
+    assert loss.grad_fn is not None
+    todo, seen = [loss.grad_fn], set()
+    while todo:
+        node = todo.pop()
+        following = [after for after, _ in node.next_functions if after is not None]
+        if any(getattr(after, "variable", None) is weight for after in following):
+            return node
+        todo += [after for after in following if after not in seen]
+        seen.update(following)
+    raise AssertionError("no part of the backward pass makes it")
+
+
+class Rows:
+    """Rows that note what is asked of them: there is no GPU to bring any to."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def pin_memory(self) -> "Rows":
+        self.asked.append("pinned")
+        return self
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Rows":
+        self.asked.append((device.type, non_blocking))
+        return self
+
+
+@pytest.mark.parametrize(
+    ("device", "asked"), [("cuda", ["pinned", ("cuda", True)]), ("cpu", [("cpu", True)])]
+)
+def test_only_a_gpu_fetches_its_rows_from_pinned_memory_and_nothing_waits_for_it(
+    device: str, asked: list[object]
+) -> None:
+    given = Rows()
+    step.on_device(given, torch.device(device))  # pyright: ignore[reportArgumentType]
+    assert given.asked == asked
+
+
+def test_an_evaluation_reads_no_more_rows_at_a_time_than_a_training_step(corpus: Path) -> None:
+    config = TrainConfig(
+        data=str(corpus), model=SMALL, batch=8, accumulate=4, evaluation_bytes=20 * SMALL.context + 1
+    )
+    model, read = small_model(), []
+    model.register_forward_pre_hook(lambda module, given: read.append(len(given[0])))
+    found = load_corpus(config)
+    result = evaluate(model, found, config, Workers(0, 0, 1), torch.device("cpu"))
+    assert read and set(read) <= {1, 2} and max(read) == 2 and sum(read) == 21
+    whole = evaluate(
+        model, found, replace(config, batch=64, accumulate=1), Workers(0, 0, 1), torch.device("cpu")
+    )
+    assert read[-1] == 21 and result == pytest.approx(whole, rel=1e-6)
 
 
 def test_no_step_is_interrupted_by_the_garbage_collector(

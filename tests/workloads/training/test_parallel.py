@@ -13,7 +13,7 @@ from tests.workloads.training.runs import TINY, TRAIN, launch, lines, write_corp
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.train import main
 
-# 129 windows are scored: one worker has a batch of them more than the other, and all must call a sharded model.
+# 129 windows are scored: one worker has one more than the other, and all must call a sharded model.
 GIVEN = [*TINY, "--accumulate=2", "--evaluation-bytes=4100", "--run-id=one"]
 
 

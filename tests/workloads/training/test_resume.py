@@ -4,6 +4,7 @@ All lives of this module are led by one process that loads torch once, each stor
 """
 
 import itertools
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def kills() -> list[Event]:
     return [draw(chance) for _ in range(KILLS)]
 
 
+LOOKING = ("--evaluate-every", "20")
 SHORT = ("--steps", "30", "--keep", "1")
 FULL = (("published", 1, "fill disk"), ("given up", 1, "free disk"))
 STORIES: dict[str, list[tuple[tuple[Event, ...], tuple[str, ...]]]] = {
@@ -46,6 +48,8 @@ STORIES: dict[str, list[tuple[tuple[Event, ...], tuple[str, ...]]]] = {
     "stopped in a flush": [((("files", 1, "terminate"),), ()), ((), ())],
     "stopped at the start": [((("start", 1, "terminate"),), ()), ((), ())],
     "stopped in evaluation": [((("evaluation", 1, "terminate"),), ()), ((), ())],
+    "stopped in evaluation on the way": [((("evaluation", 1, "terminate"),), LOOKING), ((), LOOKING)],
+    "stopped behind the last question": [((("asked", STEPS + 1, "terminate"),), ()), ((), ())],
     "out of time": [((), ("--stop-at", "1.5")), ((), ())],
     **{f"damaged: {damage}": [((), ()), ((("start", 1, damage),), ())] for damage in DAMAGES},
     "damaged, and none before it": [
@@ -126,7 +130,14 @@ def test_latest_names_a_whole_checkpoint_wherever_in_a_flush_a_run_is_killed(
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("stopped", 14), ("stopped in a flush", None), ("stopped in evaluation", 60), ("out of time", 1)],
+    [
+        ("stopped", 14),
+        ("stopped in a flush", None),
+        ("stopped in evaluation", 60),
+        ("stopped in evaluation on the way", 21),
+        ("stopped behind the last question", 60),
+        ("out of time", 1),
+    ],
 )
 def test_a_run_that_is_asked_to_stop_keeps_its_steps_and_exits_with_75(
     stories: dict[str, Story], folder: Path, name: str, kept: int | None
@@ -138,6 +149,22 @@ def test_a_run_that_is_asked_to_stop_keeps_its_steps_and_exits_with_75(
     assert kept in (None, steps)
     assert (after["code"], first_step(after)) == (0, steps + 1 if steps < STEPS else 0), after
     assert weights(folder, name) == weights(folder, "calm")
+
+
+def test_a_run_that_goes_on_with_no_step_left_publishes_the_numbers_of_the_life_before(
+    stories: dict[str, Story], folder: Path
+) -> None:
+    calm, gone_on = (
+        json.loads((folder / name / "model" / "record.json").read_text(), parse_constant=refuse)
+        for name in ("calm", "stopped in evaluation")
+    )
+    assert stories["stopped in evaluation"][1]["code"] == 0
+    assert (gone_on["train_loss"], gone_on["lives"]) == (calm["train_loss"], 2)
+    assert gone_on["tokens_per_second"] > 0
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
