@@ -19,7 +19,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -107,7 +107,7 @@ def check_apart(output: str, **others: str) -> None:
             )
 
 
-def _place(uri: str) -> PurePosixPath:
+def _place(uri: str) -> PurePath:
     """An address as a path, whatever it is written like; that of an object store meets no local one."""
     if uri.startswith("file:"):
         return Path(unquote(urlsplit(uri).path)).resolve()

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,10 @@ def test_an_output_that_meets_another_place_of_the_run_is_refused_before_anythin
     tmp_path: Path, setting: str, other: str
 ) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "model")
-    given = {"checkpoints": str(tmp_path / "elsewhere"), setting: (tmp_path / other).as_uri()}
+    given: dict[str, Any] = {
+        "checkpoints": str(tmp_path / "elsewhere"),
+        setting: (tmp_path / other).as_uri(),
+    }
     config = TrainConfig(output=str(tmp_path / "model"), **given)
     [problem] = config.problems(world=1)
     assert f"/model': is, holds or lies in {setting}='{given[setting]}'" in problem
