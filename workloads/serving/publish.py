@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--judge-bytes",
         type=int,
-        default=Gate.text_bytes,
+        default=JUDGED.text_bytes,
         help="held-out text to measure the loss on; what less shows is coarser, and the manifest says how much it was",
     )
     args = parser.parse_args(argv)
