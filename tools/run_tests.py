@@ -23,7 +23,7 @@ OF_WORKLOADS = "tests/workloads"
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
 
 
-ABOUT = "about 15 minutes on 2 cores, up to 70 in a fresh clone"
+ABOUT = "about half an hour on 2 cores, up to 70 minutes in a fresh clone"
 
 
 @dataclass
