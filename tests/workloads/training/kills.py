@@ -36,7 +36,7 @@ def draw(seed: int, count: int, workers: int) -> list[Kill]:
     kills = []
     for number in range(count):
         if number % 2:
-            point, occurrence = OF_STEPS, chance.randint(2, 2 * EVERY)
+            point, occurrence = OF_STEPS, chance.randint(2, 3 * EVERY)
         else:
             point, occurrence = chance.choice(FLUSH), chance.randint(1, 2)
         rank = 0 if point in OF_RANK_0 else chance.randrange(workers)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.workloads.training.kills import EVERY, LIFE, Job, changing, draw, run
+from tests.workloads.training.kills import EVERY, LIFE, OF_STEPS, Job, changing, draw, run
 from tests.workloads.training.lives import FLUSH
 
-SEED, KILLS, STEPS = 7, 4, 80
+SEED, KILLS, STEPS = 27, 4, 80
 TOLERANCE = 1e-3  # nats; sums over another number of workers are rounded otherwise
 
 
@@ -27,6 +27,8 @@ def test_two_workers_that_are_killed_again_and_again_end_with_the_weights_of_a_c
     kills = draw(SEED, KILLS, workers=2)
     assert {kill["rank"] for kill in kills} == {0, 1}
     assert {kill["point"] in FLUSH for kill in kills} == {True, False}
+    late = [kill for kill in kills[1:] if kill["point"] == OF_STEPS and kill["occurrence"] > 2 * EVERY + 2]
+    assert late, "the life after it has two whole checkpoints to choose from"
     job = run(folder / "killed", corpus, 2, kills, STEPS)
     assert (calm.code, job.code, job.kills()) == (0, 0, KILLS), job.log
     assert len(job.lost()) == KILLS and max(job.lost()) <= 2 * EVERY, (
