@@ -22,7 +22,7 @@ def training(workers: int, arguments: Sequence[str]) -> list[str]:
     module = ["-m", "workloads.training.train", *arguments]
     if workers > 1:
         rendezvous = ["--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file", "--local-addr", "127.0.0.1"]
-        module = ["-m", "torch.distributed.run", *rendezvous, "--nproc-per-node", str(workers), *module]
+        module = ["-m", "workloads.training.torchrun", *rendezvous, "--nproc-per-node", str(workers), *module]
     return [sys.executable, *module]
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench.claims import Benchmark
 from bench.variants import KNOWN, STEPS, judge, losses, main
+from tests.repository import empty_repository
 
 CURVE = [5.5 - 3 * step / STEPS for step in range(STEPS)]
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Benchmark:
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run([*git, *words], cwd=tmp_path, check=True)
-    return Benchmark("ray", root=tmp_path)
+    return Benchmark("ray", root=empty_repository(tmp_path))
 
 
 def altered(step: int, by: float) -> list[float]:

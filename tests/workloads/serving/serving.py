@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,13 @@ def events(lines: Iterator[str]) -> list[Any]:
     """The data of server-sent events; the closing [DONE] stays a string."""
     data = [line.removeprefix("data: ") for line in lines if line]
     return [item if item == "[DONE]" else json.loads(item) for item in data]
+
+
+@contextmanager
+def running(artifact: dict[str, Any], *flags: str) -> Iterator[Running]:
+    """A server of the artifact, ready; it is killed at the end."""
+    server = Running(artifact["uri"], artifact["digest"], flags, {})
+    try:
+        yield server.wait_ready()
+    finally:
+        server.kill()

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from tests.workloads.serving.serving import NAME, Running
+from tests.workloads.serving.serving import NAME, Running, running
 
 Serve = Callable[..., Running]
 KEY, OTHER = "k" * 24, "o" * 24
@@ -26,11 +26,8 @@ def guarded(tiny_int8: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
     file = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text(f"# who  key\nanna {KEY}\nben {OTHER}\n")
     flags = ("--api-keys-file", str(file), "--requests-per-minute", "2")
-    server = Running(tiny_int8["uri"], tiny_int8["digest"], flags, {})
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
+    with running(tiny_int8, *flags) as server:
+        yield server
 
 
 def ask(server: Running, header: str | None) -> httpx.Response:
@@ -92,11 +89,8 @@ def trusting(tiny_int8: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     file = tmp_path_factory.mktemp("jwks") / "jwks.json"
     file.write_text(json.dumps({"keys": [{**public, "kid": "one", "alg": "RS256", "use": "sig"}]}))
     flags = ("--jwt-jwks-file", str(file), "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE)
-    server = Running(tiny_int8["uri"], tiny_int8["digest"], flags, {})
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
+    with running(tiny_int8, *flags) as server:
+        yield server
 
 
 def test_a_token_signed_by_the_issuer_lets_in(trusting: Running) -> None:

@@ -5,18 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.serving.serving import NAME, Running, events
+from tests.workloads.serving.serving import NAME, Running, events, running
 
 Serve = Callable[..., Running]
 
 
 @pytest.fixture(scope="module")
 def answering(smollm2: dict[str, Any]) -> Any:
-    server = Running(smollm2["uri"], smollm2["digest"], (), {})
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
+    with running(smollm2) as server:
+        yield server
 
 
 @pytest.mark.parametrize(

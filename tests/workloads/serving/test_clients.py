@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, until
+from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
 
 Serve = Callable[..., Running]
 HEAD = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -19,11 +19,8 @@ LONG = 60_000
 @pytest.fixture(scope="module")
 def impatient(tiny_int8: dict[str, Any]) -> Iterator[Running]:
     flags = ("--client-seconds", "1", "--answer-seconds", "2", "--answer-tokens", "60000", "--slots", "1")
-    server = Running(tiny_int8["uri"], tiny_int8["digest"], flags, {})
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
+    with running(tiny_int8, *flags) as server:
+        yield server
 
 
 def connect(server: Running) -> socket.socket:

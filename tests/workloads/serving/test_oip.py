@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.workloads.serving.conftest import QUICK
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running
+from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running
 from tests.workloads.serving.test_encoder import MINILM, TEXTS, encoder
 from workloads.serving.publish import publish
 
@@ -28,11 +28,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def embedding(published: dict[str, Any]) -> Iterator[Running]:
-    server = Running(published["uri"], published["digest"], (), {})
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
+    with running(published) as server:
+        yield server
 
 
 def test_the_metadata_of_server_and_model_name_the_version_and_the_tensors(shared: Running) -> None:

@@ -6,18 +6,15 @@ from typing import Any
 import openai
 import pytest
 
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running
+from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(scope="module")
 def chatting(tiny_chat: dict[str, Any]) -> Iterator[Running]:
-    server = Running(tiny_chat["uri"], tiny_chat["digest"], (), {})
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
+    with running(tiny_chat) as server:
+        yield server
 
 
 @pytest.fixture

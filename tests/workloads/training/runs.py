@@ -85,3 +85,9 @@ def await_first_step(process: subprocess.Popen, log: Path) -> None:
 def lines(text: str) -> list[dict]:
     """The JSON lines of a run's output, also where the launcher's own words ran into the same line."""
     return [json.loads(found) for found in re.findall(r'\{"(?:step|output)".*?\}', text)]
+
+
+def kept(corpus: Path, folder: Path) -> list[str]:
+    """Arguments of a tiny run whose log, checkpoints and model lie in `folder`."""
+    places = {"output": "model", "log": "run.jsonl", "checkpoints": "places"}
+    return [*TINY, f"--data={corpus}", *(f"--{name}={folder / place}" for name, place in places.items())]

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 from matplotlib.image import imread
 
-from tests.workloads.training.runs import TINY
+from tests.workloads.training.runs import kept
 from workloads.training import report
 from workloads.training.train import main
 
@@ -33,16 +33,7 @@ def written(path: Path, *lines: Any) -> Path:
 def ran(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two lives; its folder holds the log, the checkpoints and the model."""
     folder = tmp_path_factory.mktemp("ran")
-    given = [
-        *TINY,
-        "--data",
-        str(corpus),
-        "--output",
-        str(folder / "model"),
-        "--log",
-        str(folder / "run.jsonl"),
-    ]
-    given += ["--checkpoints", str(folder / "places"), "--run-id", "drawn", "--evaluate-every", "3"]
+    given = [*kept(corpus, folder), "--run-id", "drawn", "--evaluate-every", "3"]
     assert main([*given, "--stop-at", "1"]) == 75
     assert main(given) == 0
     return folder

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.workloads.training.runs import TINY, start
+from tests.workloads.training.runs import kept, start
 from tests.workloads.training.test_telling import free_port, told
 from workloads.training import tracking
 
@@ -69,16 +69,7 @@ def await_words(log: Path, *words: str) -> None:
 
 
 def tracked(corpus: Path, folder: Path, port: int) -> list[str]:
-    given = [
-        *TINY,
-        "--data",
-        str(corpus),
-        "--output",
-        str(folder / "model"),
-        "--log",
-        str(folder / "run.jsonl"),
-    ]
-    given += ["--checkpoints", str(folder / "places"), "--checkpoint-every", "200", "--run-id", "tracked"]
+    given = [*kept(corpus, folder), "--checkpoint-every", "200", "--run-id", "tracked"]
     return [*given, "--mlflow-uri", f"http://127.0.0.1:{port}", "--mlflow-experiment", "tests"]
 
 

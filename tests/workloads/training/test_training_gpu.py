@@ -9,6 +9,7 @@ import torch
 
 from bench.claims import Benchmark
 from bench.training_gpu import SIZES, configs, judge, measured
+from tests.repository import empty_repository
 from tests.workloads.training.runs import ROOT
 from workloads.training.config import TrainConfig
 from workloads.training.peaks import flops_per_token
@@ -21,10 +22,7 @@ AIMED, *OTHERS = configs(SMALL)
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Benchmark:
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run([*git, *words], cwd=tmp_path, check=True)
-    return Benchmark("training-gpu", root=tmp_path)
+    return Benchmark("training-gpu", root=empty_repository(tmp_path))
 
 
 def test_without_a_gpu_it_refuses_with_the_rule_and_the_remedy_and_writes_nothing() -> None:
