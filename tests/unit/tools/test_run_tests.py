@@ -27,9 +27,7 @@ def tally_of(root: Path, files: dict[str, str], *arguments: str) -> Tally:
         (root / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "tests" / name).write_text(text)
     (root / "pytest.ini").write_text("[pytest]\n")
-    tally = Tally()
-    run_suite("small", Path(sys.executable), [*arguments, "tests"], root, root / "reports", tally)
-    return tally
+    return run_suite("small", Path(sys.executable), [*arguments, "tests"], root, root / "reports")
 
 
 def faults(root: Path, files: dict[str, str], *arguments: str) -> list[str]:
@@ -139,10 +137,35 @@ def test_what_the_tests_write_lies_in_a_folder_of_this_run_that_is_kept_only_whe
         assert ("is kept in" in capsys.readouterr().out) is not holds
 
 
+def test_suites_that_run_side_by_side_are_counted_together_and_their_lines_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    # Each waits for the other: one after the other, neither would end well.
+    body = (
+        "import pathlib, time\ndef test_x():\n    pathlib.Path({0!r}).touch()\n    ends = time.time() + 60\n"
+    )
+    body += "    while not pathlib.Path({1!r}).exists():\n        assert time.time() < ends\n        time.sleep(0.01)\n"
+    marks = [str(tmp_path / name) for name in ("one", "two")]
+    (tmp_path / "test_one.py").write_text(body.format(*marks))
+    (tmp_path / "test_two.py").write_text(body.format(*reversed(marks)) + "def test_y(): assert False\n")
+    monkeypatch.setattr(run_tests, "REPORTS", tmp_path / "reports")
+    config = f"-c{tmp_path}/pytest.ini"
+    chosen = [
+        (name, Path(sys.executable), [config, str(tmp_path / f"test_{name}.py")]) for name in ("one", "two")
+    ]
+    tally = run_tests.run_suites(chosen, tmp_path / "scratch")
+    assert (tally.collected, tally.counts["passed"], tally.counts["failed"]) == (3, 2, 1)
+    assert judge(tally, None) == ["1 failed"]
+    shown = capfd.readouterr().out.splitlines()
+    assert any(line.startswith("one       | ") and "1 passed" in line for line in shown)
+    assert any(line.startswith("two       | ") and "1 failed" in line for line in shown)
+
+
 def test_a_whole_run_says_first_how_long_it_takes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failed = subprocess.CompletedProcess([], 1)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     assert run_tests.main([]) == 1
-    assert "about half an hour" in capsys.readouterr().out.splitlines()[0]
+    assert "about 15 minutes" in capsys.readouterr().out.splitlines()[0]

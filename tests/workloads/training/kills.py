@@ -1,6 +1,6 @@
 """Jobs of real workers that are killed at drawn moments, each time by SIGKILL, each time started again by torchrun.
 
-    python -m torch.distributed.run ... -m tests.workloads.training.kills KILLS ARGUMENTS...
+    python -m workloads.training.torchrun ... -m tests.workloads.training.kills KILLS ARGUMENTS...
 
 is the training entry with ARGUMENTS; KILLS is JSON, and the Nth life of the job (torchrun counts its restarts) meets
 the Nth of them: `rank`, and `point` and `occurrence` as in lives.py. The short form is in test_kills.py, the full one
@@ -74,15 +74,17 @@ class Job:
         return losses
 
     def lost(self) -> list[int]:
-        """For each life but the first, how many steps were taken before it that no checkpoint held.
+        """For each life but the first, how many steps it took anew; none where it ended before its first step.
 
         Raises AssertionError where a life repeats a step that was kept, or leaves one out.
         """
         lost: list[int] = []
-        kept = at = loaded = 0
+        lives = kept = at = loaded = 0
         for kind, line in self.told():
             if kind == LIFE:
-                loaded = 0
+                if lives and loaded >= 0:
+                    lost.append(0)
+                lives, loaded = lives + 1, 0
             elif kind == LOADED:
                 loaded = line["at_step"]
             elif kind == PUBLISHED:

@@ -1,6 +1,6 @@
-"""Machines of a run, for tests: a torchrun launcher each, all on loopback, which meet at a store of their own.
+"""Machines of a run, for tests: a launcher each, all on loopback, which meet at a store of their own.
 
-    python -m torch.distributed.run ... -m tests.workloads.training.machines FOLDER HOLDS ARGUMENTS...
+    python -m workloads.training.torchrun ... -m tests.workloads.training.machines FOLDER HOLDS ARGUMENTS...
 
 is the training entry with ARGUMENTS, held before some steps so that what befalls it does so at a known one: HOLDS is
 JSON, pairs of a number of workers and a step. A worker goes on when it is asked to stop, or that many are let go on.
@@ -43,7 +43,6 @@ class Machines:
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
         # What the product sets on one machine: no launcher serves a store, gloo stays on loopback.
         self.environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo"}
-        self.launcher = "torch.distributed.run"
         self.running: list[subprocess.Popen[str]] = []
         self.open_meeting_place()
 
@@ -55,7 +54,15 @@ class Machines:
 
     def start(self, name: str, meeting: str = "one") -> subprocess.Popen[str]:
         """A machine's launcher; what it and its worker say is added to the machine's log."""
-        command = [sys.executable, "-m", self.launcher, "--nnodes", "1:2", "--nproc-per-node", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "workloads.training.torchrun",
+            "--nnodes",
+            "1:2",
+            "--nproc-per-node",
+            "1",
+        ]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", self.endpoint, "--rdzv-id", meeting]
         command += ["--rdzv-conf", f"is_host=false,{TIMES}", "--local-addr", "127.0.0.1"]
         command += ["--max-restarts", str(self.restarts), *self.entry, *self.arguments]

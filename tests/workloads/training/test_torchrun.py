@@ -78,7 +78,6 @@ def test_workers_that_stop_since_a_machine_joins_have_the_time_that_the_launcher
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     with machines(tmp_path, corpus, []) as run:
-        run.launcher = "workloads.training.torchrun"
         run.entry, run.arguments = ["--shutdown-timeout=2", str(tmp_path / "slow.py"), str(tmp_path)], []
         first = run.start("first")
         run.until_said("first", "1 together")
