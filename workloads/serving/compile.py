@@ -21,7 +21,8 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ class FastLayers:
     def __init__(self, file: Path, decoder: Decoder) -> None:
         # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
         loader: Any = torch._C
-        self._run = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1).boxed_run
+        with _unpacked_for_now():
+            self._run = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1).boxed_run
         self._tensors = [layer.tensors() for layer in decoder.layers]
 
     def __call__(self, x: torch.Tensor, rotation: Rotation, step: Pass, cache: Cache) -> torch.Tensor:
@@ -57,6 +59,20 @@ class FastLayers:
         for tensors, keys, values in zip(self._tensors, cache.keys, cache.values, strict=True):
             (x,) = self._run([x, *common, keys, values, *tensors])
         return x
+
+
+@contextmanager
+def _unpacked_for_now() -> Iterator[None]:
+    """What is unpacked within is gone afterwards: once loaded, the files are not read again, and would be left."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="skerry-layers-") as folder:
+        os.environ["TMPDIR"] = folder  # the loader knows no other way
+        try:
+            yield
+        finally:
+            os.environ.pop("TMPDIR")
+            if before is not None:
+                os.environ["TMPDIR"] = before
 
 
 class _DecodeLayer(nn.Module):

@@ -45,7 +45,7 @@ def test_attention_in_sums_is_that_of_torch() -> None:
 
 
 def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_afterwards(
-    serve: Serve, plain: dict[str, Any], tmp_path: Path
+    serve: Serve, plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(plain, "--compile-cache", str(tmp_path / "cache")).wait_ready()
     before = server.complete(max_tokens=40).json()["choices"][0]["text"]
@@ -59,7 +59,10 @@ def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_aft
     assert said(again, ("compiling", "layers compiled")) == "layers compiled", "it lies in the folder"
     batch = scheduler(plain)
     (file,) = (tmp_path / "cache").glob("*.pt2")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     batch.decoder.fast = FastLayers(file, batch.decoder)
+    assert not list((tmp_path / "temporary").iterdir()), "what was unpacked to load it is left"
     sequences = [admit(batch, TEXT[:size], made) for size, made in UNEQUAL]
     run(batch, *sequences)
     assert batch.counts.fast_steps == batch.counts.decode_steps >= 49
