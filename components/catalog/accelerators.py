@@ -2,6 +2,9 @@
 
 Memory is what one accelerator reports: an L4 is sold with 24 GB and reports 22888 MiB. Google publishes its GPUs in
 round GB only, so a model that both clouds have carries what EC2 says of it.
+
+Compute capabilities are those of NVIDIA's table, https://developer.nvidia.com/cuda-gpus, read on 2026-11-25. It has the
+A10 and not the A10G, which EC2 alone has: taken as the A10's, whose chip it is.
 """
 
 from __future__ import annotations
@@ -30,23 +33,24 @@ ACCELERATORS = tuple(
         name=name,
         kind=kind,
         memory_mib=memory_mib,
+        capability=capability,
         machines={target: machines[name] for target, machines in MACHINES.items() if name in machines},
         source=source,
         as_of=as_of,
     )
-    for name, kind, memory_mib, (source, as_of) in (
-        ("cpu", Kind.CPU, 0, _NONE),
-        ("t4", Kind.GPU, 16384, _EC2),
-        ("a10g", Kind.GPU, 22888, _EC2),
-        ("l4", Kind.GPU, 22888, _EC2),
-        ("l40s", Kind.GPU, 45776, _EC2),
-        ("a100-40gb", Kind.GPU, 40960, _EC2),
-        ("a100-80gb", Kind.GPU, 81920, _EC2),
-        ("h100-80gb", Kind.GPU, 81920, _EC2),
-        ("h100-mega-80gb", Kind.GPU, 81920, _A3_MEGA),
-        ("h200-141gb", Kind.GPU, 144384, _EC2),
-        ("b200", Kind.GPU, 183359, _EC2),
-        ("tpu-v5e", Kind.TPU, 16384, _V5E),
+    for name, kind, memory_mib, capability, (source, as_of) in (
+        ("cpu", Kind.CPU, 0, None, _NONE),
+        ("t4", Kind.GPU, 16384, (7, 5), _EC2),
+        ("a10g", Kind.GPU, 22888, (8, 6), _EC2),
+        ("l4", Kind.GPU, 22888, (8, 9), _EC2),
+        ("l40s", Kind.GPU, 45776, (8, 9), _EC2),
+        ("a100-40gb", Kind.GPU, 40960, (8, 0), _EC2),
+        ("a100-80gb", Kind.GPU, 81920, (8, 0), _EC2),
+        ("h100-80gb", Kind.GPU, 81920, (9, 0), _EC2),
+        ("h100-mega-80gb", Kind.GPU, 81920, (9, 0), _A3_MEGA),
+        ("h200-141gb", Kind.GPU, 144384, (9, 0), _EC2),
+        ("b200", Kind.GPU, 183359, (10, 0), _EC2),
+        ("tpu-v5e", Kind.TPU, 16384, None, _V5E),
     )
 )
 

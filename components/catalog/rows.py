@@ -23,6 +23,10 @@ RESOURCES: Mapping[Kind, str | None] = {
 """Extended resource by which a pod asks Kubernetes for an accelerator of this kind."""
 
 
+FLOAT8_CAPABILITY = (8, 9)
+"""Compute capability from which torch multiplies 8-bit floats; the serving workload asks its GPU for the same."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """What carries an accelerator on one target."""
@@ -59,6 +63,8 @@ class Accelerator:
     kind: Kind
     memory_mib: int
     """Of one accelerator, in MiB; 0 where there is none."""
+    capability: tuple[int, int] | None
+    """Compute capability of an NVIDIA GPU, major and minor; None for what is none."""
     machines: Mapping[str, Machine]
     """Target -> machine. A target that is missing does not have it."""
     source: str
@@ -70,6 +76,11 @@ class Accelerator:
     def resource(self) -> str | None:
         """Extended resource of Kubernetes, None for a CPU."""
         return RESOURCES[self.kind]
+
+    @property
+    def multiplies_float8(self) -> bool:
+        """Whether torch multiplies 8-bit floats on it."""
+        return self.capability is not None and self.capability >= FLOAT8_CAPABILITY
 
 
 def regions_offering(name: str, offered: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from components.contracts import ModelVersion, Placement
 from components.envoy.config import READY_PATH
 from components.k8s import pods
 from components.k8s.identity import K8sIdentity
+from components.serving import limit_flags
 from components.settings.items import ServiceSettings
 
 LIVE_PATH = "/v2/health/live"
@@ -24,6 +25,10 @@ START_PERIOD_SECONDS, START_TRIES = 10, 120
 """A replica may take twenty minutes to load a version, which may still be on its way to the tier."""
 NODE_SECONDS = 900
 """Before that a node is bought and an image pulled."""
+KEYS_FOLDER, KEYS_ENTRY = "/etc/skerry/api-keys", "keys"
+"""Where a replica finds the Secret of API keys, and which entry of it."""
+COMPILED = f"{pods.SCRATCH}/compiled"
+"""Compiled layers: they outlive the container, so that a restart does not compile again, and not the pod."""
 TARGET_CPU_PERCENT = 70
 """Of the request, at which the autoscaler adds a replica. CPU is the one figure that every cluster measures itself."""
 
@@ -145,11 +150,14 @@ def _pod(
         *("--digest", version.digest),
         *("--model-name", service.name),
         *("--host", "0.0.0.0"),
-        "--no-auth",  # the gateway and the network policies stand in front
+        *_who_may_ask(service),
         *("--port", str(pods.SERVING_PORT)),
         *("--threads", str(THREADS)),
+        *limit_flags(service.limits),
+        *("--compile-cache", COMPILED),
         *("--drain-seconds", str(drain_seconds)),
     ]
+    keys = service.api_keys
     main = pods.container(
         pods.SERVING,
         image,
@@ -157,6 +165,7 @@ def _pod(
         pods.whole_node(placement, cpu="1", memory="4Gi"),
         environment={"SKERRY_REGION": region, "OMP_NUM_THREADS": str(THREADS)},
         ports=[{"name": "http", "containerPort": pods.SERVING_PORT}],
+        volumeMounts=[{"name": KEYS_ENTRY, "mountPath": KEYS_FOLDER, "readOnly": True}] if keys else [],
         startupProbe=_probe(LIVE_PATH, START_PERIOD_SECONDS, START_TRIES),
         readinessProbe=_probe(READY_PATH, 2, 2),
         livenessProbe=_probe(LIVE_PATH, 10, 6),
@@ -167,8 +176,15 @@ def _pod(
         identity.name,
         terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
         topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
+        volumes=[{"name": KEYS_ENTRY, "secret": {"secretName": keys, "defaultMode": 0o440}}] if keys else [],
         **pods.placed(placement),
     )
+
+
+def _who_may_ask(service: ServiceSettings) -> tuple[str, ...]:
+    if service.api_keys is not None:
+        return ("--api-keys-file", f"{KEYS_FOLDER}/{KEYS_ENTRY}")
+    return ("--no-auth",)  # the gateway and the network policies stand in front
 
 
 def _probe(path: str, period: int, tries: int) -> pods.Json:

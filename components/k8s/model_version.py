@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi import Input, Output, ResourceOptions
 
-from components.contracts import ModelVersion, TrainingRun
+from components.contracts import ModelVersion, Placement, TrainingRun
 from components.k8s import jobs, pods
 from components.k8s.identity import K8sIdentity
 from components.naming import short_version
@@ -24,7 +24,7 @@ RESOURCES = {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "4G
 
 
 class K8sTransferJob(pulumi.ComponentResource):
-    """A Job that writes one folder of a tier."""
+    """A Job that writes one folder of a tier, on a pool's node where it needs one."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class K8sTransferJob(pulumi.ComponentResource):
         image: str,
         identity: K8sIdentity,
         command: list[Input[str]],
+        placement: Placement | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sTransferJob", name, {}, opts)
@@ -46,12 +47,18 @@ class K8sTransferJob(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self),
         )
         environment = {"HF_HUB_OFFLINE": "1"}
-        main = pods.container(COMPONENT, image, command, RESOURCES, environment=environment)
+        resources = pods.whole_node(placement, cpu="1", memory="4Gi") if placement else RESOURCES
+        main = pods.container(COMPONENT, image, command, resources, environment=environment)
         self.job = jobs.job(
             name,
             COMPONENT,
             title,
-            pods.pod(main, identity.name, restartPolicy="OnFailure"),
+            pods.pod(
+                main,
+                identity.name,
+                restartPolicy="OnFailure",
+                **(pods.placed(placement) if placement else {}),
+            ),
             namespace=namespace,
             opts=ResourceOptions(parent=self, depends_on=[self.policy]),
             backoffLimit=RETRIES,
@@ -74,6 +81,7 @@ class K8sModelVersion(pulumi.ComponentResource):
         image: str,
         identity: K8sIdentity,
         hot: Output[str],
+        placement: Placement | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sModelVersion", name, {}, opts)
@@ -93,6 +101,7 @@ class K8sModelVersion(pulumi.ComponentResource):
                 *("--scheme", model.scheme.value),
                 *("--output", uri),
             ],
+            placement=placement,
             opts=ResourceOptions(parent=self),
         )
         digest = model.digest or ""

@@ -100,6 +100,7 @@ class K8sRegion(pulumi.ComponentResource):
             image=self._images.serving,
             identity=self._identity(f"publish-{model.name}", *grants),
             hot=self.tiers.hot,
+            placement=self._place(model.pool, 1, f"publishing {model.name!r}") if model.pool else None,
             opts=self._child(),
         )
         self._held[model.name] = made.version.uri

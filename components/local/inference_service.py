@@ -9,8 +9,10 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from components.envoy.config import READY_PATH
-from components.local.layout import region_supervisor
+from components.local.layout import COMPILED, region_supervisor
 from components.local.resources import WORKLOADS_PYTHON, ProcessSet
+from components.serving import limit_flags
+from components.settings.items import LimitSettings
 
 READY_SECONDS = 180
 STOP_MARGIN_SECONDS = 5
@@ -33,6 +35,8 @@ class LocalInferenceServiceArgs(TypedDict):
     """Threads of each."""
     port: int
     """Port of the first replica."""
+    limits: LimitSettings
+    """What one replica takes on."""
     drain_seconds: int
     """How long running answers may take to finish when a replica stops."""
 
@@ -60,6 +64,8 @@ class LocalInferenceService(pulumi.ComponentResource):
                 *("--host", "127.0.0.1"),
                 *("--port", "{port}"),
                 *("--threads", str(args["threads"])),
+                *limit_flags(args["limits"]),
+                *("--compile-cache", COMPILED),
                 *("--drain-seconds", str(args["drain_seconds"])),
             ],
             environment={

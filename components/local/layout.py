@@ -2,6 +2,7 @@
 
     .skerry/tiers/REGION/TIER    data                .skerry/run/SUPERVISOR    processes, their logs
     .skerry/etc/SUPERVISOR       Envoy's files       .skerry/state             Pulumi's state
+    .skerry/compiled             compiled layers
 
 Ports follow from one number, `target.port`, so that one setting moves them all.
 """
@@ -16,6 +17,8 @@ PORTS_PER_SERVICE = 10
 LOOPBACK = "127.0.0.1"
 GLOBAL_SUPERVISOR = "global"
 ENVOY_PROGRAM = "_envoy"  # no service can be called so
+COMPILED = ".skerry/compiled"
+"""Compiled layers of served models, which all regions share: they depend on the processor, and there is one of it."""
 
 
 def region_supervisor(region: str) -> str:

@@ -70,6 +70,13 @@ def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:
                 "target local has no autoscaler",
                 "Leave it out and set replicas",
             )
+        if service.api_keys is not None:
+            yield Mistake(
+                f"services[{index}].api_keys",
+                service.api_keys,
+                "target local has no Secrets: its replicas listen on this machine alone",
+                "Leave it out; a server that you start yourself takes --api-keys-file",
+            )
         if service.replicas > MOST_REPLICAS:
             yield Mistake(
                 f"services[{index}].replicas",
@@ -92,6 +99,13 @@ def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:
                 model.source,
                 "target local holds no credentials for buckets",
                 "Copy the folder here and name it by file:///ABSOLUTE/FOLDER",
+            )
+        if model.pool is not None:
+            yield Mistake(
+                f"models[{index}].pool",
+                model.pool,
+                "on target local publishing takes no slot of a pool",
+                "Leave it out",
             )
         if model.digest is not None:
             yield Mistake(

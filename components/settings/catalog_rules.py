@@ -13,7 +13,8 @@ from components.catalog.accelerators import (
     regions_of,
     regions_with,
 )
-from components.settings.items import TRAINING_BATCH, PoolSettings
+from components.catalog.rows import FLOAT8_CAPABILITY
+from components.settings.items import TRAINING_BATCH, PoolSettings, Scheme
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -83,6 +84,7 @@ def bundled_workloads_run_on_the_pool(parts: Parts, target: str) -> Iterable[Mis
     tpus = {pool.name for _, pool in _known(parts, target) if accelerator(pool.accelerator).kind is Kind.TPU}
     users = [
         *((f"training[{index}].pool", run.pool) for index, run in parts.training),
+        *((f"models[{index}].pool", model.pool) for index, model in parts.models if model.pool is not None),
         *((f"services[{index}].pool", service.pool) for index, service in parts.services),
     ]
     for path, pool in users:
@@ -116,11 +118,41 @@ def workers_share_a_batch_equally(parts: Parts, target: str) -> Iterable[Mistake
             )
 
 
+def float8_is_multiplied_on_its_pools(parts: Parts, target: str) -> Iterable[Mistake]:
+    """A model in fp8 is published, since that measures it, and served where 8-bit floats are multiplied."""
+    needs = f"fp8 needs GPUs of compute capability {'.'.join(map(str, FLOAT8_CAPABILITY))} or newer"
+    fitting = [name for name in accelerators_on(target) if accelerator(name).multiplies_float8]
+    remedy = f"Name a pool with one of: {', '.join(fitting)}; or choose another scheme"
+    pools = {pool.name: pool.accelerator for _, pool in _known(parts, target)}
+    models = {model.name for _, model in parts.models if model.scheme is Scheme.FP8}
+    users = [
+        *((f"models[{index}]", model.pool) for index, model in parts.models if model.scheme is Scheme.FP8),
+        *(
+            (f"services[{index}]", service.pool)
+            for index, service in parts.services
+            if service.model in models
+        ),
+    ]
+    for path, pool in users:
+        if not fitting and path.startswith("models"):
+            yield Mistake(
+                f"{path}.scheme",
+                Scheme.FP8.value,
+                f"{needs}, and target {target} has none",
+                "Choose another, such as int8-weight-only",
+            )
+        elif fitting and pool is None:
+            yield Mistake(f"{path}.pool", None, f"{needs}, also to be published", remedy)
+        elif fitting and pool in pools and pools[pool] not in fitting:
+            yield Mistake(f"{path}.pool", pool, f"{needs}, and the pool has {pools[pool]}", remedy)
+
+
 CATALOG_RULES = (
     regions_are_the_targets,
     accelerators_are_offered,
     topologies_exist,
     bundled_workloads_run_on_the_pool,
+    float8_is_multiplied_on_its_pools,
     workers_share_a_batch_equally,
 )
 

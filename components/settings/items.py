@@ -31,6 +31,9 @@ RESERVATION_RULE = "a reservation is letters, digits and '-', as the cloud lists
 TOPOLOGY_PATTERN = r"^[0-9]+x[0-9]+(x[0-9]+)?$"
 TOPOLOGY_RULE = "a topology is two or three numbers, such as 2x4 or 2x2x1"
 
+SECRET_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+SECRET_RULE = "a Secret's name is lower-case letters, digits and '-', at most 63; never a key itself"
+
 TRAINING_BATCH = 8
 """Sequences per step of the bundled workload, over all workers. It is a setting of the workload, not of a stack; it
 stands here because workers that do not divide it are refused, and that must not wait until the run starts."""
@@ -56,7 +59,11 @@ class Scheme(Enum):
     """How the weights of a published version are stored."""
 
     NONE = "none"
+    BF16 = "bf16"
     INT8_WEIGHT_ONLY = "int8-weight-only"
+    INT8_DYNAMIC = "int8-dynamic"
+    INT4_WEIGHT_ONLY = "int4-weight-only"
+    FP8 = "fp8"
 
 
 class RegionSettings(Frozen):
@@ -133,7 +140,14 @@ class ModelSettings(Frozen):
     )
     scheme: Scheme = Field(
         default=Scheme.INT8_WEIGHT_ONLY,
-        description="Quantization: int8-weight-only stores weights in a quarter of fp32, none leaves them.",
+        description="How weights are stored: none leaves them in fp32, bf16 takes half of that, int8-weight-only a "
+        "quarter, int8-dynamic the same with inputs rounded too (for many requests at once), int4-weight-only about a "
+        "sixth, fp8 about a quarter, for GPUs of compute capability 8.9 or newer.",
+    )
+    pool: Name | None = Field(
+        default=None,
+        description="Node pool on which it is published. Required for fp8, whose loss is measured on such a GPU; left "
+        "out, a pod without accelerators does it.",
     )
     digest: Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)] | None = Field(
         default=None,
@@ -147,6 +161,25 @@ class ModelSettings(Frozen):
         return self.source.removeprefix(TRAINED) if self.source.startswith(TRAINED) else None
 
 
+class LimitSettings(Frozen):
+    """What one replica takes on; what is beyond is refused at once with 429."""
+
+    slots: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=8, description="Requests answered at the same time, in one batch."
+    )
+    queue: Annotated[int, Field(ge=1, le=10000)] = Field(
+        default=8, description="Requests that may wait beside them."
+    )
+    cache_mib: Annotated[int, Field(ge=1)] = Field(
+        default=256,
+        description="MiB for keys and values of all answers together, of the GPU's memory where there is one.",
+    )
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Requests of one API key, or of all callers together where there are no keys. Left out, any.",
+    )
+
+
 class ServiceSettings(Frozen):
     """Replicas of a model, in every region."""
 
@@ -158,6 +191,12 @@ class ServiceSettings(Frozen):
         default=None,
         description="Most replicas per region, between which and `replicas` an autoscaler chooses. Left out, there "
         "are always `replicas`.",
+    )
+    limits: LimitSettings = Field(default=LimitSettings(), description="What one replica takes on.")
+    api_keys: Annotated[str, StringConstraints(pattern=SECRET_PATTERN)] | None = Field(
+        default=None,
+        description="Name of a Secret that you make in namespace skerry of each cluster; its entry `keys` holds a line "
+        "`NAME KEY` for each caller. Left out, whoever reaches the endpoint may ask.",
     )
 
     @property

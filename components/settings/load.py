@@ -28,6 +28,7 @@ PATTERNS = {
     items.STACK_PATTERN: items.STACK_RULE,
     items.RESERVATION_PATTERN: items.RESERVATION_RULE,
     items.TOPOLOGY_PATTERN: items.TOPOLOGY_RULE,
+    items.SECRET_PATTERN: items.SECRET_RULE,
     **TARGET_PATTERNS,
     LABEL_VALUE: "a label's value is lower-case letters, digits, '_' and '-', at most 63, a letter or digit first and "
     "last",

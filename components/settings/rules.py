@@ -55,13 +55,16 @@ def references_exist(parts: Parts) -> Iterable[Mistake]:
     for index, model in parts.models:
         if model.run is not None:
             yield from _exists(parts, "training", f"models[{index}].source", model.run)
+        if model.pool is not None:
+            yield from _exists(parts, "pools", f"models[{index}].pool", model.pool)
     for index, service in parts.services:
         yield from _exists(parts, "models", f"services[{index}].model", service.model)
         yield from _exists(parts, "pools", f"services[{index}].pool", service.pool)
 
 
 def pools_hold_what_is_placed_on_them(parts: Parts) -> Iterable[Mistake]:
-    """A region's pool carries the workers of runs in that region and the replicas of every service."""
+    """A region's pool carries the workers of runs in that region, the replicas of every service and the publishing of
+    models, which may all be published in one region."""
     replicas = Counter[str]()
     for _, service in parts.services:
         replicas[service.pool] += service.most
@@ -70,12 +73,14 @@ def pools_hold_what_is_placed_on_them(parts: Parts) -> Iterable[Mistake]:
         for _, run in parts.training:
             if run.pool == pool.name:
                 workers[run.region] += run.workers
-        asked = replicas[pool.name] + max(workers.values(), default=0)
+        published = sum(model.pool == pool.name for _, model in parts.models)
+        asked = replicas[pool.name] + max(workers.values(), default=0) + published
         if asked > pool.max_nodes:
             yield Mistake(
                 f"pools[{index}].max_nodes",
                 pool.max_nodes,
-                f"training workers and service replicas ask for {asked} nodes of pool {pool.name!r} in one region",
+                f"training workers, service replicas and publishing ask for {asked} nodes of pool {pool.name!r} in one "
+                "region",
                 f"Raise it to {asked}, or ask for fewer workers or replicas",
             )
 

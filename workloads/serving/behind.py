@@ -1,7 +1,10 @@
 """Serve first, compile behind: a server answers on the plain path until its compiled layers are there."""
 
+import contextlib
+import fcntl
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from workloads.serving.artifact import Artifact
@@ -26,14 +29,24 @@ def accelerate(
             if not has_compiler():
                 say("no C++ compiler (g++, or $CXX): layers are not compiled; install one for faster answers")
                 return
-            say("compiling layers behind the answers")
-            _compile(place, digest, threads, folder)
+            with _alone(file):
+                if not file.exists():
+                    say("compiling layers behind the answers")
+                    _compile(place, digest, threads, folder)
         decoder.fast = FastLayers(file, decoder)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         say(f"--compile-cache {folder}: {why}; answers go on without compiled layers")
     else:
         say(f"layers compiled: {file}")
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Waits for another server of this machine that makes `file`: two would take a core each for the same."""
+    with open(file.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the system, however a process ends
+        yield
 
 
 def _compile(place: Path, digest: str, threads: int, folder: Path) -> None:

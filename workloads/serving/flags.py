@@ -36,7 +36,7 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--compile-cache",
-        type=Path,
+        type=lambda value: Path(value).absolute(),  # the process that compiles runs elsewhere
         help="folder of compiled layers; what it lacks is compiled behind the first answers. Default: none",
     )
     parser.add_argument(

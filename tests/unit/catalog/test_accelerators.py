@@ -156,3 +156,14 @@ def test_an_accelerator_without_a_row_is_a_key_error() -> None:
 def test_a_machine_that_a_target_does_not_have_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="local"):
         machine("local", "l4")
+
+
+@pytest.mark.parametrize("row", ACCELERATORS, ids=lambda row: row.name)
+def test_only_a_gpu_has_a_compute_capability(row: Accelerator) -> None:
+    assert (row.capability is not None) == (row.kind is Kind.GPU)
+
+
+def test_float8_is_multiplied_from_ada_on() -> None:
+    assert {row.name for row in ACCELERATORS if row.multiplies_float8} == {
+        *("l4", "l40s", "h100-80gb", "h100-mega-80gb", "h200-141gb", "b200")
+    }

@@ -9,6 +9,7 @@ import pytest
 
 from components.k8s import pods
 from components.k8s.inference_service import NOTICE_SECONDS
+from components.settings.items import LimitSettings, ServiceSettings
 from tests.recorder import Recording
 from tests.unit.k8s.host import (
     ENDPOINT,
@@ -124,3 +125,27 @@ def test_a_replica_that_others_reach_says_that_the_gateway_stands_in_front(regio
     command = main_of(named(region, ":Deployment", "serve-coder"))["command"]
     assert option(command, "--host") == "0.0.0.0"
     assert "--no-auth" in command, "without it the server refuses to listen there"
+
+
+def test_keys_come_from_a_secret_by_its_name_and_only_callers_with_one_are_answered() -> None:
+    keyed = ServiceSettings(name="given", model="given", pool="pool", api_keys="callers")
+    made = named(whole_region((SERVICE, keyed)), ":Deployment", "serve-given")
+    main, template = main_of(made), template_of(made)
+    assert option(main["command"], "--api-keys-file") == "/etc/skerry/api-keys/keys"
+    assert "--no-auth" not in main["command"]
+    (volume,) = (one for one in template["volumes"] if "secret" in one)
+    assert volume["secret"] == {"secretName": "callers", "defaultMode": 0o440}
+    (mount,) = (one for one in main["volumeMounts"] if one["name"] == volume["name"])
+    assert (mount["mountPath"], mount["readOnly"]) == ("/etc/skerry/api-keys", True)
+
+
+def test_a_replica_is_told_its_limits_and_where_compiled_layers_outlive_its_container() -> None:
+    limits = LimitSettings(slots=3, queue=4, cache_mib=5, requests_per_minute=6)
+    made = named(
+        whole_region((SERVICE, SECOND.model_copy(update={"limits": limits}))), ":Deployment", "serve-given"
+    )
+    command = main_of(made)["command"]
+    told = [option(command, flag) for flag in ("--slots", "--queue", "--cache-mib", "--requests-per-minute")]
+    assert told == ["3", "4", "5", "6"]
+    mounts = [mount["mountPath"] for mount in main_of(made)["volumeMounts"]]
+    assert option(command, "--compile-cache").rpartition("/")[0] in mounts

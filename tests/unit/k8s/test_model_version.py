@@ -20,6 +20,7 @@ from tests.unit.k8s.host import (
     option,
     recorded,
     region_over,
+    template_of,
     whole_region,
 )
 
@@ -133,3 +134,16 @@ def test_who_publishes_a_run_reads_its_export_and_who_trains_writes_only_its_own
     hot, export = uris["publish-coder"]
     assert hot == "memory://here-hot/models/coder" and export.startswith("memory://here-warm/training/coder/")
     assert [grant.access for grant in hosts[0].granted["publish-coder"]] == [Access.WRITE, Access.READ]
+
+
+def test_what_names_a_pool_is_published_on_a_node_of_it_with_its_accelerators() -> None:
+    def program() -> Any:
+        region = region_over(PlainHost("here", accelerators=2))
+        for model in (GIVEN, GIVEN.model_copy(update={"name": "placed", "pool": "pool"})):
+            region.publish(model, None)
+
+    made = recorded(program)
+    placed, plain = (named(made, ":Job", f"publish-{name}") for name in ("placed", "given"))
+    assert template_of(placed)["nodeSelector"]["pool"] == "pool"
+    assert main_of(placed)["resources"]["limits"] == {"example.com/chip": "2"}
+    assert "nodeSelector" not in template_of(plain) and "example.com/chip" not in str(plain.inputs)

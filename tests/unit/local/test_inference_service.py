@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.local.inference_service import STOP_MARGIN_SECONDS, LocalInferenceService
+from components.settings.items import LimitSettings
 from tests.recorder import Recording, record
 
 
@@ -22,6 +23,7 @@ def serve(replicas: int = 2, drain_seconds: int = 33) -> Recording:
                 "replicas": replicas,
                 "threads": 1,
                 "port": 9010,
+                "limits": LimitSettings(slots=3, queue=4, cache_mib=5, requests_per_minute=6),
                 "drain_seconds": drain_seconds,
             },
         )
@@ -35,6 +37,15 @@ def test_replicas_drain_as_long_as_the_settings_say_and_are_killed_only_after_th
     command = list(made.inputs["command"])
     assert command[command.index("--drain-seconds") + 1] == "33"
     assert made.inputs["stopSeconds"] == 33 + STOP_MARGIN_SECONDS > 33
+
+
+def test_a_replica_is_told_its_limits_and_where_compiled_layers_outlive_it() -> None:
+    (made,) = serve().of(":ProcessSet")
+    command = list(made.inputs["command"])
+    told = {flag: command[command.index(flag) + 1] for flag in ("--slots", "--queue", "--cache-mib")}
+    assert told == {"--slots": "3", "--queue": "4", "--cache-mib": "5"}
+    assert command[command.index("--requests-per-minute") + 1] == "6"
+    assert command[command.index("--compile-cache") + 1] == ".skerry/compiled"
 
 
 def test_the_address_is_the_ports_of_the_replicas() -> None:

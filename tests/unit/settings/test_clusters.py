@@ -8,7 +8,7 @@ import pytest
 
 from components.catalog.accelerators import accelerators_in, regions_of, regions_with
 from components.settings.load import load_stack_settings
-from components.settings.mistakes import Mistake
+from components.settings.mistakes import Mistake, SettingsError
 from tests.contract.targets import CLUSTERS, PIN, TARGETS, Case
 from tests.unit.settings.files import mistakes_of
 
@@ -38,6 +38,15 @@ def stack(target: str, /, **changes: Any) -> dict[str, Any]:
 
 def test_what_these_tests_spoil_is_sound(target: str) -> None:
     load_stack_settings(stack(target))
+
+
+def all_mistakes(settings: dict[str, Any]) -> dict[str, Mistake]:
+    """Every mistake by its path, none where the settings are sound."""
+    try:
+        load_stack_settings(settings)
+    except SettingsError as error:
+        return {mistake.path: mistake for mistake in error.mistakes}
+    return {}
 
 
 def mistake_at(path: str, settings: dict[str, Any]) -> Mistake:
@@ -215,3 +224,45 @@ def test_a_pool_holds_as_many_replicas_as_the_autoscaler_may_choose(target: str)
     (service,) = settings["services"]
     settings["services"] = [{**service, "max_replicas": 9}]
     assert "9 nodes" in mistake_at("pools[0].max_nodes", settings).rule
+
+
+def with_float8(target: str, accelerator: str, /, **model: Any) -> dict[str, Any]:
+    """A model in fp8 that is served on a pool with an accelerator, in a region that has it."""
+    settings = served(target, digest=PIN, scheme="fp8", **model)
+    region = regions_with(target, accelerator)[0]
+    settings["regions"], settings["pools"] = [{"name": region}], pool(accelerator=accelerator)
+    networks = TARGETS[target].target["networks"]
+    settings["target"] = {
+        **TARGETS[target].target,
+        "networks": {region: next(iter(networks.values()))},
+    }
+    return settings
+
+
+@pytest.mark.parametrize(("accelerator", "told"), [("cpu", "cpu"), ("t4", "t4"), ("a100-80gb", "a100-80gb")])
+def test_fp8_is_refused_where_it_is_not_multiplied_with_the_accelerators_that_do(
+    target: str, accelerator: str, told: str
+) -> None:
+    found = mistakes_of(with_float8(target, accelerator, pool="pool"))
+    for path in ("models[0].pool", "services[0].pool"):
+        assert "8.9 or newer" in found[path].rule and f"the pool has {told}" in found[path].rule
+        assert "l4" in found[path].remedy and "a100" not in found[path].remedy
+
+
+def test_fp8_is_published_on_such_a_gpu_too_and_counts_as_a_node_there(target: str) -> None:
+    mistake = mistake_at("models[0].pool", with_float8(target, "l4"))
+    assert "also to be published" in mistake.rule and "l4" in mistake.remedy
+    assert not {"models[0].pool", "services[0].pool"} & set(
+        all_mistakes(with_float8(target, "l4", pool="pool"))
+    )
+    settings = with_float8(target, "l4", pool="pool")
+    settings["models"] += [{**settings["models"][0], "name": "another"}]
+    settings["pools"] = pool(accelerator="l4", max_nodes=2)
+    assert "publishing ask for 3 nodes" in mistake_at("pools[0].max_nodes", settings).rule
+
+
+def test_a_key_itself_is_no_name_of_a_secret_and_is_not_shown(target: str) -> None:
+    settings = served(target, digest=PIN)
+    settings["services"][0]["api_keys"] = "sk-Not_A_Name"
+    mistake = mistake_at("services[0].api_keys", settings)
+    assert "never a key itself" in mistake.rule and "sk-" not in str(mistake)

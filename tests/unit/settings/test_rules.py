@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.catalog.accelerators import ACCELERATORS
+from components.catalog.rows import FLOAT8_CAPABILITY
 from components.local.settings import LAST_PORT, MOST_REPLICAS, MOST_SERVICES
-from components.settings.items import TRAINING_BATCH
+from components.settings.items import TRAINING_BATCH, Scheme
 from components.settings.load import load_stack_settings
 from tests.unit.settings.files import LOCAL, ROOT, mistakes_of, only_mistake_of, spoiled
 
@@ -79,6 +80,20 @@ def test_the_batch_that_workers_divide_is_the_workloads_own() -> None:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "batch"
     ]
     assert isinstance(batch, ast.Constant) and batch.value == TRAINING_BATCH
+
+
+def test_the_schemes_and_what_fp8_needs_are_the_workloads_own() -> None:
+    schemes = ast.parse((ROOT / "workloads" / "serving" / "schemes.py").read_text())
+    told = {
+        ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target): node.value
+        for node in schemes.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+    }
+    table = told["SCHEMES"]
+    assert isinstance(table, ast.Dict)
+    names = [key.value for key in table.keys if isinstance(key, ast.Constant)]
+    assert names == [scheme.value for scheme in Scheme]
+    assert ast.literal_eval(ast.unparse(told["FP8_CAPABILITY"] or ast.Constant(None))) == FLOAT8_CAPABILITY
 
 
 @pytest.mark.parametrize("key", ["pools", "models", "services"])
@@ -273,3 +288,22 @@ def test_labels_follow_googles_rule() -> None:
 def test_a_row_of_the_catalog_says_where_it_is_from_and_when_it_was_read(row: Any) -> None:
     assert len(row.source.split()) > 2
     assert date(2024, 1, 1) <= date.fromisoformat(row.as_of)
+
+
+def test_target_local_multiplies_no_float8_and_takes_other_schemes() -> None:
+    coder, assistant = LOCAL["models"]
+    for scheme in ("none", "bf16", "int8-dynamic", "int4-weight-only"):
+        load_stack_settings(spoiled(models=[{**coder, "scheme": scheme}, assistant]))
+    mistake = only_mistake_of(spoiled(models=[coder, {**assistant, "scheme": "fp8"}]))
+    assert (mistake.path, mistake.value) == ("models[1].scheme", "fp8")
+    assert "8.9" in mistake.rule and "local has none" in mistake.rule and "int8-weight-only" in mistake.remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"), [("services", {"api_keys": "callers"}), ("models", {"pool": "serve"})]
+)
+def test_target_local_has_no_secrets_and_publishes_on_no_pool(key: str, changes: dict[str, str]) -> None:
+    first, *others = LOCAL[key]
+    (name,) = changes
+    mistake = only_mistake_of(spoiled(**{key: [{**first, **changes}, *others]}))
+    assert mistake.path == f"{key}[0].{name}" and "Leave it out" in mistake.remedy

@@ -73,6 +73,15 @@ def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_aft
     assert [new_tokens(one) for one in sequences] == [new_tokens(one) for one in expected]
 
 
+def test_two_servers_that_start_at_once_compile_once(
+    serve: Serve, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    servers = [serve(plain, "--compile-cache", str(tmp_path / "cache")) for _ in range(2)]
+    ends = {said(server, ("layers compiled", "no C++ compiler")) for server in servers}
+    assert ends == {"layers compiled" if has_compiler() else "no C++ compiler"}
+    assert sum("compiling layers" in server.log() for server in servers) == has_compiler()
+
+
 def test_without_a_compiler_a_server_says_so_and_answers(
     serve: Serve, plain: dict[str, Any], tmp_path: Path
 ) -> None:
