@@ -9,14 +9,13 @@ from dataclasses import replace
 from fastapi import Request
 
 from workloads.serving.engine import Job, QueueFull
-from workloads.serving.metrics import TokenClock
+from workloads.serving.exchange import CLIENT_LEFT, exchange
 from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOKENS, Ask
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
 from workloads.serving.terms import Piece, PromptTooLong
 
 DISCONNECT_POLL_SECONDS = 0.1
-JOB = "skerry.job"  # where a request's scope keeps its job
 
 
 async def body(request: Request, state: State) -> bytes:
@@ -40,6 +39,8 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     """Queue what was asked. Raises ApiError: 400, 404, 429 with Retry-After, or 503."""
     chat = ask.messages is not None
     loaded = state.require(ask.model)
+    told = exchange(request)
+    told.reach(state.name, state.version, "chat" if chat else "text_completion")
     prompt = await asyncio.to_thread(state.prompt_tokens, ask, loaded)
     room = loaded.context_length - len(prompt)
     if not prompt:
@@ -57,15 +58,14 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     except QueueFull:
         message = "as many requests wait here as may; try again in a second, or another replica"
         raise ApiError(429, message, code="queue_full", headers={"retry-after": "1"}) from None
-    request.scope[JOB] = job
-    state.metrics.prompt_tokens.inc(len(prompt))
-    state.metrics.ignored_fields.inc(ask.ignored)
+    told.job, told.prompt_tokens = job, len(prompt)
+    state.metrics.ignored(told, ask.ignored)
     return job
 
 
-async def pieces(job: Job, state: State) -> AsyncIterator[Piece]:
+async def pieces(job: Job, state: State, request: Request) -> AsyncIterator[Piece]:
     """The answer as it comes. Raises ApiError: 500 where it broke, 503 where it was ended, 504 out of time."""
-    clock = TokenClock(state.metrics)
+    told = exchange(request)
     seconds = state.limits.answer_seconds
     deadline = time.monotonic() + seconds
     while True:
@@ -78,7 +78,9 @@ async def pieces(job: Job, state: State) -> AsyncIterator[Piece]:
             raise ApiError(500, "generating this answer failed; the server's log says where") from error
         if piece.finish_reason == "cancelled":
             raise ApiError(503, "this answer was ended early; try again", code="cancelled")
-        clock.tick(piece.tokens)
+        if (seconds_between := told.token(piece.tokens)) is not None:
+            state.metrics.between_tokens(told, seconds_between)
+        told.finish_reason = piece.finish_reason or ""
         yield piece
         if piece.finish_reason:
             return
@@ -88,7 +90,7 @@ async def whole(job: Job, state: State, request: Request) -> tuple[str, Piece]:
     """The text of the whole answer and its last piece. Raises what `pieces` raises."""
     async with _watched(job, state, request):
         text, piece = "", Piece("", 0)
-        async for piece in pieces(job, state):
+        async for piece in pieces(job, state, request):
             text += piece.text
     return text, piece
 
@@ -100,6 +102,7 @@ async def _watched(job: Job, state: State, request: Request) -> AsyncIterator[No
     async def watch() -> None:
         while not await request.is_disconnected():
             await asyncio.sleep(DISCONNECT_POLL_SECONDS)
+        exchange(request).fail(CLIENT_LEFT)
         state.engine.cancel(job)
 
     watcher = asyncio.create_task(watch())

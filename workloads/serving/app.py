@@ -7,12 +7,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workloads.serving import completions, embeddings, log, oip
-from workloads.serving.answers import JOB
-from workloads.serving.engine import Job
+from workloads.serving.exchange import CLIENT_LEFT, begin, exchange
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
 
-CLIENT_LEFT = 499  # counted as status where no answer could be sent
+NO_ANSWER = 499  # counted as status where no answer could be sent
 KNOWN = (
     "POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v2/models/NAME/infer, GET /v1/models, /v2"
 )
@@ -27,6 +26,7 @@ def create_app(state: State) -> FastAPI:
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
+        exchange(request).fail(error.kind)
         return _refusal(request, error)
 
     @app.exception_handler(HTTPException)
@@ -75,6 +75,7 @@ class _Account:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        told = begin(scope)
         status = 0  # nothing answered yet
 
         async def send_named(message: Message) -> None:
@@ -89,20 +90,19 @@ class _Account:
         try:
             await self._app(scope, receive, send_named)
         except ClientDisconnect:
-            pass  # left while sending its request: nobody to answer
+            told.fail(CLIENT_LEFT)  # while sending its request: nobody to answer
         except completions.BrokenAnswer:
             pass  # told already; returning without an end makes the connection close
         except Exception as error:
             log.failure("a request", error)
+            told.fail(type(error).__name__)
             if status == 0:
                 broken = ApiError(500, "this server failed on the request; its log says where")
                 await JSONResponse(broken.body(), 500)(scope, receive, send_named)
         finally:
             self._state.open_answers -= 1
-            job: Job | None = scope.get(JOB)
-            if job is not None and not job.finished:  # the client left, or this answer broke
-                self._state.engine.cancel(job)
-                self._state.metrics.cancelled.inc()
-            # the route's pattern, not its path: a path is the client's text
-            route = getattr(scope.get("route"), "path", "unknown")
-            self._state.metrics.requests.labels(route, str(status or CLIENT_LEFT)).inc()
+            if told.job is not None and not told.job.finished:  # the client left, or this answer broke
+                self._state.engine.cancel(told.job)
+                told.fail(CLIENT_LEFT)
+            told.end(getattr(scope.get("route"), "path", "unknown"), status or NO_ANSWER)
+            self._state.metrics.hear(told)

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from workloads.serving.answers import accept, body, pieces, whole
 from workloads.serving.engine import Job
+from workloads.serving.exchange import exchange
 from workloads.serving.openai import Answer, Ask, parse, usage
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
@@ -61,7 +62,7 @@ async def _answer(request: Request, state: State, chat: bool) -> Response:
     answer = Answer.start(chat, state.name, state.fingerprint)
     if ask.stream:
         return StreamingResponse(
-            _events(job, ask, state, answer),
+            _events(job, ask, state, answer, request),
             media_type="text/event-stream",
             headers={"cache-control": "no-cache"},
         )
@@ -69,7 +70,7 @@ async def _answer(request: Request, state: State, chat: bool) -> Response:
     return JSONResponse(answer.whole(text, last.finish_reason or "stop", usage(len(job.prompt), last.tokens)))
 
 
-async def _events(job: Job, ask: Ask, state: State, answer: Answer) -> AsyncIterator[str]:
+async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Request) -> AsyncIterator[str]:
     """The answer as server-sent events; the first chunk of a chat carries the role.
 
     Raises BrokenAnswer after an event that tells why: a proxy or client that knows nothing of events must not
@@ -77,13 +78,14 @@ async def _events(job: Job, ask: Ask, state: State, answer: Answer) -> AsyncIter
     """
     first = True
     try:
-        async for piece in pieces(job, state):
+        async for piece in pieces(job, state, request):
             if piece.text or piece.finish_reason or first:
                 yield _event(answer.chunk(piece.text, piece.finish_reason, first))
                 first = False
             if piece.finish_reason and ask.stream_usage:
                 yield _event(answer.usage_chunk(usage(len(job.prompt), piece.tokens)))
     except ApiError as error:  # the status line is long gone
+        exchange(request).fail(error.kind)
         yield _event(error.body())
         raise BrokenAnswer(error.code) from error
     yield "data: [DONE]\n\n"

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from workloads.serving.answers import body
+from workloads.serving.exchange import exchange
 from workloads.serving.openai import refuse
 from workloads.serving.protocol import ApiError, json_object, whole_text, wrong
 from workloads.serving.state import State
-from workloads.serving.terms import PromptTooLong
+from workloads.serving.terms import Counts, PromptTooLong
 
 MOST_TEXTS = 2048  # of one request, as OpenAI's own limit
 NEUTRAL: dict[str, tuple[object, ...]] = {"dimensions": ()}
@@ -30,6 +31,7 @@ class Embedder:
         self._embed = embed
         self._limit = limit
         self._open = 0
+        self._counts = Counts()
         self._thread = ThreadPoolExecutor(1, "embed")
 
     async def __call__(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
@@ -39,11 +41,30 @@ class Embedder:
             raise ApiError(429, message, code="queue_full", headers={"retry-after": "1"})
         self._open += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
+            made = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
         except PromptTooLong as error:
             raise ApiError(400, str(error), "input", "context_length_exceeded") from error
         finally:
             self._open -= 1
+        self._counts.prompt_tokens += made[1]
+        return made
+
+    def waiting(self) -> int:
+        return max(self._open - 1, 0)
+
+    def running(self) -> int:
+        return min(self._open, 1)
+
+    def cache_usage(self) -> float:
+        """0: an encoder keeps nothing."""
+        return 0.0
+
+    def cache_blocks(self) -> int:
+        return 0
+
+    def counts(self) -> Counts:
+        """Prompt tokens only."""
+        return self._counts
 
 
 def routes(state: State) -> APIRouter:
@@ -59,8 +80,8 @@ def routes(state: State) -> APIRouter:
         if form not in ("float", "base64"):
             raise wrong("encoding_format", form, "float or base64")
         texts = texts_of("input", ask.get("input"))
-        vectors, tokens = await embed(state, model, texts)
-        state.metrics.ignored_fields.inc(len(ask.keys() - FIELDS))
+        vectors, tokens = await embed(state, model, texts, request)
+        state.metrics.ignored(exchange(request), len(ask.keys() - FIELDS))
         data = [
             {
                 "object": "embedding",
@@ -75,7 +96,9 @@ def routes(state: State) -> APIRouter:
     return router
 
 
-async def embed(state: State, model: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+async def embed(
+    state: State, model: str, texts: Sequence[str], request: Request
+) -> tuple[list[list[float]], int]:
     """Raises ApiError, also where `model` is not an encoder."""
     loaded = state.require(model)
     if loaded.embed is None:
@@ -85,8 +108,10 @@ async def embed(state: State, model: str, texts: Sequence[str]) -> tuple[list[li
             "model",
             "not_an_encoder",
         )
+    told = exchange(request)
+    told.reach(state.name, state.version, "embeddings")
     vectors, tokens = await loaded.embed(texts)
-    state.metrics.prompt_tokens.inc(tokens)
+    told.prompt_tokens = tokens
     return vectors, tokens
 
 

@@ -8,6 +8,7 @@ Does not import torch: the loader does, on its own thread, while health answers 
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ class Batches(Protocol):
 
     @property
     def cache_usage(self) -> float: ...
+    @property
+    def cache_blocks(self) -> int: ...
     def check(self, prompt: list[int], options: Options) -> None: ...
     def admit(self, prompt: list[int], options: Options) -> Hashable | None: ...
     def drop(self, sequence: Any) -> None: ...
@@ -41,6 +44,7 @@ class Job:
         self.options = options
         self.finished = False  # the last piece was read, and it was not an early end
         self.given = 0  # tokens handed over
+        self.admitted: float | None = None  # when it left the queue, in seconds of the monotonic clock
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
@@ -126,6 +130,10 @@ class Engine:
         """Share of the key/value cache that running jobs hold, 0 to 1."""
         return self._model.cache_usage if self._model else 0.0
 
+    def cache_blocks(self) -> int:
+        """Blocks of that cache; 0 before a model runs."""
+        return self._model.cache_blocks if self._model else 0
+
     def counts(self) -> Counts:
         """What was done so far; all zero before a model runs."""
         return self._model.counts if self._model else Counts()
@@ -165,6 +173,7 @@ class Engine:
                 if sequence is None:
                     return
                 self._running[sequence] = job
+                job.admitted = time.monotonic()
             self._waiting.popleft()
 
     def _hand_over(self, model: Batches, sequence: Hashable, piece: Piece | Exception) -> None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +43,9 @@ def load(
     torch.set_num_threads(threads)
     encodes = isinstance(artifact.shape, EncoderArchitecture)
     decoder = None if encodes else _decoder(state, artifact, cache_mib)
-    loaded = _encoder(artifact, waiting) if encodes else _loaded(artifact)
-    state.metrics.model(state.name, state.digest, artifact.scheme)
-    state.loaded = loaded
+    embedder = _embedder(artifact, waiting) if encodes else None
+    state.metrics.model(state.name, state.version, state.digest, artifact.scheme, embedder or state.engine)
+    state.loaded = _loaded(artifact, embedder)
     say(f"{state.name} {state.digest} ready after {clock():.1f} s")
     if decoder is not None and compile_cache is not None:
         from workloads.serving.behind import accelerate
@@ -69,7 +68,7 @@ def _decoder(state: State, artifact: Artifact, cache_mib: int) -> "Decoder":
     return decoder
 
 
-def _loaded(artifact: Artifact) -> Loaded:
+def _loaded(artifact: Artifact, embedder: Embedder | None) -> Loaded:
     config = artifact.tokenizer_config
     template = config.get("chat_template")
     return Loaded(
@@ -79,10 +78,12 @@ def _loaded(artifact: Artifact) -> Loaded:
         vocab_size=artifact.shape.vocab_size,
         scheme=artifact.scheme,
         created=int(time.time()),
+        embed=embedder,
+        vector_size=artifact.encoder.hidden_size if embedder else 0,
     )
 
 
-def _encoder(artifact: Artifact, waiting: int) -> Loaded:
+def _embedder(artifact: Artifact, waiting: int) -> Embedder:
     """An encoder that has given a vector; `waiting` requests may wait for the one at work."""
     from workloads.serving.encoder import Encoder
     from workloads.serving.storage import read_tensors
@@ -90,5 +91,5 @@ def _encoder(artifact: Artifact, waiting: int) -> Loaded:
     encoder = Encoder(
         artifact.encoder, read_tensors(artifact.weights), Tokenizer.from_str(artifact.tokenizer)
     )
-    (vector,), _ = encoder.embed(["warm"])
-    return replace(_loaded(artifact), embed=Embedder(encoder.embed, waiting + 1), vector_size=len(vector))
+    encoder.embed(["warm"])
+    return Embedder(encoder.embed, waiting + 1)

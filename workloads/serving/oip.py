@@ -54,7 +54,7 @@ def routes(state: State) -> APIRouter:
             raise wrong("parameters", parameters, 'an object such as {"max_tokens": 16}')
         _check_outputs(ask.get("outputs"), "embedding" if loaded.vector_size else "text")
         if loaded.vector_size:
-            vectors, tokens = await embed(state, name, texts)
+            vectors, tokens = await embed(state, name, texts, request)
             output = _tensor("embedding", "FP32", [len(texts), loaded.vector_size], list(chain(*vectors)))
             facts: dict[str, Any] = {"prompt_tokens": tokens}
         else:

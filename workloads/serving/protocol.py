@@ -19,6 +19,11 @@ class ApiError(Exception):
         self.status, self.param, self.code = status, param, code
         self.headers = headers or {}
 
+    @property
+    def kind(self) -> str:
+        """One of few words, for those who count errors."""
+        return self.code or str(self.status)
+
     def body(self) -> dict[str, Any]:
         kind = "invalid_request_error" if self.status < 500 and self.status != 429 else "server_error"
         if self.status == 429:

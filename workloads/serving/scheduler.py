@@ -37,6 +37,10 @@ class Scheduler:
         """Share of the cache that running sequences hold, 0 to 1; what is kept for later ones is free."""
         return self._blocks.usage
 
+    @property
+    def cache_blocks(self) -> int:
+        return self._blocks.count
+
     def check(self, prompt: list[int], options: Options) -> None:
         """Raises PromptTooLong or ValueError (empty prompt) for what could never be answered here."""
         check_length(len(prompt), options.max_tokens, self.decoder.architecture.context_length)

@@ -41,14 +41,11 @@ class State:
     engine: Engine
     door: Door = field(default_factory=Door)
     limits: Limits = field(default_factory=Limits)
-    metrics: Metrics = field(init=False)
+    metrics: Metrics = field(default_factory=Metrics)
     loaded: Loaded | None = None
     draining: bool = False
     open_answers: int = 0
     """Requests whose answer is not completely handed to the network yet."""
-
-    def __post_init__(self) -> None:
-        self.metrics = Metrics(self.engine.waiting, self.engine.running)
 
     @property
     def ready(self) -> bool:

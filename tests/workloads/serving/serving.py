@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 60.0  # when to give up on a condition; a slow machine needs some of it, a fast one none
@@ -80,12 +81,14 @@ class Running:
         body = {"model": NAME, "prompt": "x", "max_tokens": max_tokens, "stream": True, "seed": 1, **more}
         return self.client.stream("POST", "/v1/completions", json=body)
 
-    def metric(self, sample: str) -> float:
-        """The value of one sample, labels included in its name; 0 when it does not exist."""
-        for line in self.client.get("/metrics").text.splitlines():
-            if line.startswith(sample + " "):
-                return float(line.rsplit(" ", 1)[1])
-        return 0.0
+    def metric(self, sample: str, **labels: str) -> float:
+        """The sum of the samples of this name that have these labels, among others; 0 when there is none."""
+        return sum(
+            found.value
+            for family in text_string_to_metric_families(self.client.get("/metrics").text)
+            for found in family.samples
+            if found.name == sample and labels.items() <= found.labels.items()
+        )
 
 
 def until(condition: Callable[[], Any]) -> Any:

@@ -14,6 +14,7 @@ import pytest
 from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, events, until
 
 Serve = Callable[..., Running]
+ENDED = "gen_ai_server_request_duration_seconds_count"
 LONG = 60_000  # tokens: many seconds of the tiny model, so a test can act while they come
 
 
@@ -130,9 +131,10 @@ def test_a_full_queue_answers_429_and_a_client_that_leaves_makes_room(
         refused = server.complete()
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert refused.json()["error"]["code"] == "queue_full"
+        assert server.metric(ENDED, error_type="queue_full") == 1
     second.join()  # the first answer was given up: otherwise this waits for all of it
     assert waiting[0].status_code == 200
-    assert server.metric("skerry_cancelled_requests_total") == 1
+    assert server.metric(ENDED, error_type="client_left") == 1
     assert server.metric("skerry_generated_tokens_total") < LONG
 
 
@@ -143,7 +145,7 @@ def test_a_client_that_leaves_a_whole_answer_stops_its_generation(
     body = {"model": NAME, "prompt": "x", "max_tokens": LONG}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(server.client.base_url.join("/v1/completions"), json=body, timeout=0.5)
-    until(lambda: server.metric("skerry_cancelled_requests_total") == 1)
+    until(lambda: server.metric(ENDED, error_type="client_left") == 1)
     until(lambda: server.metric("skerry_requests_running") == 0)
     assert server.metric("skerry_generated_tokens_total") < LONG
 

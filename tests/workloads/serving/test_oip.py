@@ -92,6 +92,9 @@ def test_the_official_client_gets_the_vectors_that_the_encoder_gives(
             found = torch.tensor([item.embedding for item in answer.data])
             torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=0)
             assert answer.usage.prompt_tokens == tokens
+    usage = {"gen_ai_operation_name": "embeddings", "gen_ai_token_type": "input"}
+    counted = embedding.metric("gen_ai_client_token_usage_sum", **usage)
+    assert counted >= 2 * tokens and counted == embedding.metric("skerry_prompt_tokens_total")
 
 
 def test_infer_of_an_encoder_gives_a_vector_per_text(embedding: Running) -> None:

@@ -169,24 +169,6 @@ def test_an_unknown_route_and_a_wrong_method_are_openai_shaped_errors(shared: Ru
     assert shared.client.get("/v1/completions").json()["error"]["type"] == "invalid_request_error"
 
 
-def test_metrics_count_requests_tokens_and_times(shared: Running) -> None:
-    samples = {
-        'skerry_requests_total{route="/v1/completions",status="200"}': 1,
-        'skerry_requests_total{route="/v1/completions",status="404"}': 1,
-        "skerry_prompt_tokens_total": 6,
-        "skerry_generated_tokens_total": 9,
-        "skerry_time_to_first_token_seconds_count": 1,
-        "skerry_inter_token_seconds_count": 8,
-    }
-    before = {sample: shared.metric(sample) for sample in samples}
-    shared.complete(max_tokens=9)
-    refusal(shared, 404, {**OK, "model": "other"})
-    assert {sample: shared.metric(sample) - before[sample] for sample in samples} == samples
-    digest = shared.client.get("/v1/models").json()["data"][0]["digest"]
-    info = f'skerry_model_info{{digest="{digest}",model="{NAME}",scheme="int8-weight-only"}}'
-    assert shared.metric(info) == 1
-
-
 def test_no_text_of_a_request_or_answer_reaches_the_log(shared: Running) -> None:
     secret = "xyzzy-plugh"
     answer = shared.complete(secret, max_tokens=30).json()["choices"][0]["text"]
