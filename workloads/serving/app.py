@@ -10,6 +10,7 @@ from workloads.serving import completions, embeddings, log, oip
 from workloads.serving.exchange import CLIENT_LEFT, begin, exchange
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
+from workloads.serving.traces import Traces
 
 NO_ANSWER = 499  # counted as status where no answer could be sent
 KNOWN = (
@@ -17,10 +18,10 @@ KNOWN = (
 )
 
 
-def create_app(state: State) -> FastAPI:
+def create_app(state: State, traces: Traces | None = None) -> FastAPI:
     """The application over `state`; it answers before a model is loaded, and says so."""
     app = FastAPI(title="Skerry serving", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_Account, state=state)
+    app.add_middleware(_Account, state=state, traces=traces)
     for part in (completions, embeddings, oip):
         app.include_router(part.routes(state), dependencies=[Depends(state.door.admit)])
 
@@ -65,11 +66,12 @@ def _refusal(request: Request, error: ApiError) -> JSONResponse:
 
 
 class _Account:
-    """Counts answers, names the model version in each, and ends a generation that nobody waits for."""
+    """Tells of answers, names the model version in each, and ends a generation that nobody waits for."""
 
-    def __init__(self, app: ASGIApp, state: State) -> None:
+    def __init__(self, app: ASGIApp, state: State, traces: Traces | None) -> None:
         self._app = app
         self._state = state
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,7 +84,8 @@ class _Account:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                named = [(key.encode(), value.encode()) for key, value in self._state.headers().items()]
+                names = {"x-request-id": told.id} | self._state.headers()
+                named = [(key.encode(), value.encode()) for key, value in names.items()]
                 message["headers"] = [*message["headers"], *named]
             await send(message)
 
@@ -105,4 +108,7 @@ class _Account:
                 self._state.engine.cancel(told.job)
                 told.fail(CLIENT_LEFT)
             told.end(getattr(scope.get("route"), "path", "unknown"), status or NO_ANSWER)
+            if self._traces is not None:
+                self._traces.hear(told, scope)
             self._state.metrics.hear(told)
+            log.access(told)

@@ -18,6 +18,7 @@ from workloads.serving.architecture import Architecture
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.schemes import SCHEMES
 
+CANARY = "canary.json"
 FORMAT = 2  # of config.json: what publish writes, and the only one this server knows
 
 
@@ -31,6 +32,8 @@ class Artifact:
     tokenizer: str
     tokenizer_config: dict[str, Any]
     facts: dict[str, Any]
+    canary: list[str]
+    """Held-out text that the published model was measured on (canary.py); empty for an encoder."""
 
     @property
     def architecture(self) -> Architecture:
@@ -77,6 +80,7 @@ def open_artifact(folder: Path, digest: str) -> Artifact:
         tokenizer=texts["tokenizer.json"],
         tokenizer_config=json.loads(texts["tokenizer_config.json"]),
         facts=facts,
+        canary=json.loads(_checked(folder, CANARY, facts))["texts"] if CANARY in facts["files"] else [],
     )
 
 

@@ -6,11 +6,13 @@ It holds numbers, our own names and moments. Nothing that a client wrote is in i
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.types import Scope
 
-from workloads.serving.engine import Job
+if TYPE_CHECKING:
+    from workloads.serving.engine import Job
 
 CLIENT_LEFT = "client_left"
 _KEY = "skerry.exchange"
@@ -23,6 +25,8 @@ class Exchange:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     began: float = field(default_factory=time.monotonic)
     """The head of the request was there."""
+    clock: int = field(default_factory=time.time_ns)
+    """The same moment, in nanoseconds since 1970."""
     reached: float | None = None
     """The request was understood, and its model is served here."""
     first: float | None = None
@@ -42,7 +46,9 @@ class Exchange:
     finish_reason: str = ""
     prompt_tokens: int = 0
     output_tokens: int = 0
-    job: Job | None = None
+    trace_id: str = ""
+    """32 hex digits of the trace that this belongs to, where there is one."""
+    job: "Job | None" = None
 
     def reach(self, model: str, version: str, operation: str) -> None:
         """Note which model takes the request."""
@@ -58,6 +64,10 @@ class Exchange:
             self.first = self.last
             return None
         return self.last - before
+
+    def at(self, moment: float) -> int:
+        """A moment in nanoseconds since 1970."""
+        return self.clock + int((moment - self.began) * 1e9)
 
     def fail(self, error: str) -> None:
         """Note why there is no whole answer; the first reason counts, others follow from it."""

@@ -42,6 +42,12 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--drain-seconds", type=float, default=25.0, help="longest wait for answers at SIGTERM"
     )
+    parser.add_argument(
+        "--probe-seconds",
+        type=_seconds,
+        help="between two measurements of the model's quality, made while nobody asks. Default: none, since replicas "
+        "that share cores pay for it and only a rollout's gate reads it",
+    )
     limits = parser.add_argument_group("limits of one request")
     limits.add_argument(
         "--answer-seconds",

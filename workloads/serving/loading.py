@@ -14,6 +14,7 @@ from workloads.serving.embeddings import Embedder
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.log import say
 from workloads.serving.memory import cache_positions
+from workloads.serving.probe import watch
 from workloads.serving.state import Loaded, State
 from workloads.serving.terms import Options
 
@@ -28,6 +29,7 @@ def load(
     cache_mib: int,
     waiting: int,
     compile_cache: Path | None,
+    probe_seconds: float | None,
     clock: Callable[[], float],
 ) -> None:
     """Fetch (from an object store), verify and load a folder, answer once, and only then let `state` be ready.
@@ -36,17 +38,19 @@ def load(
     """
     folder = place if isinstance(place, Path) else fetch(place, state.digest)
     artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
-    say(f"verified after {clock():.1f} s")
+    say(f"verified after {clock():.1f} s", "verified")
     import torch
 
-    say(f"torch imported after {clock():.1f} s")
+    say(f"torch imported after {clock():.1f} s", "torch_imported")
     torch.set_num_threads(threads)
     encodes = isinstance(artifact.shape, EncoderArchitecture)
     decoder = None if encodes else _decoder(state, artifact, cache_mib)
     embedder = _embedder(artifact, waiting) if encodes else None
     state.metrics.model(state.name, state.version, state.digest, artifact.scheme, embedder or state.engine)
     state.loaded = _loaded(artifact, embedder)
-    say(f"{state.name} {state.digest} ready after {clock():.1f} s")
+    ready = f"{state.name} {state.digest} ready after {clock():.1f} s"
+    say(ready, "ready", model=state.name, version=state.version, seconds=round(clock(), 2))
+    watch(state, artifact, decoder, lambda: not state.open_answers, probe_seconds)
     if decoder is not None and compile_cache is not None:
         from workloads.serving.behind import accelerate
 

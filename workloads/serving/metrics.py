@@ -80,6 +80,12 @@ class Metrics:
             MODEL,
             registry=self._registry,
         )
+        self._spans = Counter(
+            "skerry_spans",
+            "Spans of traces by outcome: made, sent, lost",
+            ["outcome"],
+            registry=self._registry,
+        )
         self._model = Gauge(
             "skerry_model_info", "Always 1", [*MODEL, "digest", "scheme"], registry=self._registry
         )
@@ -87,6 +93,24 @@ class Metrics:
             "skerry_cache_config_info",
             "Always 1; the second pair of labels as an endpoint picker reads them",
             [*MODEL, "block_size", "num_gpu_blocks"],
+            registry=self._registry,
+        )
+        self._published = Gauge(
+            "skerry_quality_published_bits_per_byte",
+            "What publishing measured on the artifact's canary",
+            MODEL,
+            registry=self._registry,
+        )
+        self._measured = Gauge(
+            "skerry_quality_bits_per_byte",
+            "What this server measured on it last; --probe-seconds",
+            MODEL,
+            registry=self._registry,
+        )
+        self._measured_at = Gauge(
+            "skerry_quality_timestamp_seconds",
+            "When that was, in seconds since 1970",
+            MODEL,
             registry=self._registry,
         )
         self._first_token = self._histogram(
@@ -132,6 +156,16 @@ class Metrics:
 
     def between_tokens(self, told: Exchange, seconds: float) -> None:
         self._between.labels(told.model, told.version).observe(seconds)
+
+    def published(self, name: str, version: str, bits_per_byte: float) -> None:
+        self._published.labels(name, version).set(bits_per_byte)
+
+    def measured(self, name: str, version: str, bits_per_byte: float) -> None:
+        self._measured.labels(name, version).set(bits_per_byte)
+        self._measured_at.labels(name, version).set_to_current_time()
+
+    def spans(self, outcome: str, spans: int) -> None:
+        self._spans.labels(outcome).inc(spans)
 
     def hear(self, told: Exchange) -> None:
         """Count an exchange that has ended."""

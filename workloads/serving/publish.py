@@ -27,6 +27,7 @@ from workloads.manifest import ManifestError, OutputRefused, write_manifest
 from workloads.remote import RemoteError, check_output, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.artifact import FORMAT
+from workloads.serving.canary import write_canary
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.quality import Gate, Quality, TooMuchLost, judge, load_model, reference
 from workloads.serving.quantize import quantize, tensor_bytes
@@ -62,6 +63,7 @@ def publish(source_uri: str, scheme: str, output_uri: str, gate: Gate = JUDGED) 
     with publishing(output) as folder:
         facts = write_model(folder, source, scheme)
         facts["quality"] = asdict(judge_written(folder, source, scheme, gate))
+        facts |= write_canary(folder, source, WEIGHTS)
         digest = write_manifest(folder, **facts)
     facts.pop("source")
     return {"digest": digest, **facts, "uri": output.as_uri() if isinstance(output, Path) else output}

@@ -7,6 +7,7 @@ of the time, and shows no loss for scheme bf16.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -115,14 +116,24 @@ def load_model(
 
 def bits_per_byte(decoder: Decoder, tokenizer: Tokenizer, excerpts: list[str]) -> float:
     """Bits that `decoder` needs for a byte of ASCII `excerpts`; the first token of a window is given."""
-    size = min(WINDOW, decoder.architecture.context_length)
-    bits = count = 0.0
+    return rate(windows(decoder, tokenizer, excerpts, WINDOW))
+
+
+def windows(
+    decoder: Decoder, tokenizer: Tokenizer, excerpts: list[str], size: int
+) -> Iterator[tuple[float, int]]:
+    """Bits and bytes of one window of at most `size` tokens after the other, a pass for each when it is asked for."""
+    size = min(size, decoder.architecture.context_length)
     for text in excerpts:
         for window in torch.tensor(tokenizer.encode(text, add_special_tokens=False).ids).split(size):
             if window.numel() > 1:
                 loss = functional.cross_entropy(decoder.all_logits(window)[:-1], window[1:], reduction="sum")
-                bits += float(loss) / math.log(2)
-                count += len(tokenizer.decode(window[1:].tolist()))
+                yield float(loss) / math.log(2), len(tokenizer.decode(window[1:].tolist()))
+
+
+def rate(found: Iterable[tuple[float, int]]) -> float:
+    """Bits per byte of windows together."""
+    bits, count = map(sum, zip(*found, strict=True))
     return bits / count
 
 

@@ -14,6 +14,7 @@ digest, or not loadable), 4 the address cannot be bound.
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -34,9 +35,10 @@ from workloads.serving.engine import Engine
 from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
 from workloads.serving.loading import load
-from workloads.serving.log import say
+from workloads.serving.log import configure, say
 from workloads.serving.memory import CacheTooLarge
 from workloads.serving.state import State
+from workloads.serving.traces import Traces
 
 STOPPED, BAD_FLAG, BAD_MODEL, BAD_ADDRESS = 0, 2, 3, 4
 DRAIN_POLL_SECONDS = 0.02
@@ -76,6 +78,7 @@ class Server(uvicorn.Server):
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
     def _drain(self) -> None:
+        say("asked to stop: new requests are refused, answers in flight finish", "draining")
         deadline = time.monotonic() + self._drain_seconds
         while self._state.open_answers and time.monotonic() < deadline:
             time.sleep(DRAIN_POLL_SECONDS)
@@ -116,21 +119,24 @@ def _identify(args: argparse.Namespace) -> Identify | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     args = flags(argv)
+    configure()
     try:
         door = Door(_identify(args), args.requests_per_minute)
     except BadCredentials as error:
-        say(str(error))
+        say(str(error), "refused", logging.ERROR)
         return BAD_FLAG
     allow_many_connections()
     try:
         listener = bind(args.host, args.port)
     except (OSError, OverflowError) as error:
-        say(f"--port {args.port} on --host {args.host}: cannot listen ({error}); free it or choose another")
+        why = f"--port {args.port} on --host {args.host}: cannot listen ({error}); free it or choose another"
+        say(why, "refused", logging.ERROR)
         return BAD_ADDRESS
     limits = Limits(args.answer_seconds, args.answer_tokens, args.client_seconds)
     state = State(args.model_name, args.digest, Engine(args.queue, args.slots), door, limits)
+    traces = Traces(state.metrics.spans)
     config = uvicorn.Config(
-        create_app(state),
+        create_app(state, traces),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -147,21 +153,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def loading() -> None:
         try:
-            load(state, args.model_uri, args.threads, args.cache_mib, args.queue, args.compile_cache, clock)
+            load(
+                state,
+                args.model_uri,
+                args.threads,
+                args.cache_mib,
+                args.queue,
+                args.compile_cache,
+                args.probe_seconds,
+                clock,
+            )
         except (ManifestError, RemoteError) as error:
-            say(str(error))
+            say(str(error), "refused", logging.ERROR)
             server.refuse(BAD_MODEL)
         except CacheTooLarge as error:
-            say(str(error))
+            say(str(error), "refused", logging.ERROR)
             server.refuse(BAD_FLAG)
         except Exception as error:
-            say(f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again")
+            why = f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again"
+            say(why, "refused", logging.ERROR)
             server.refuse(BAD_MODEL)
 
     host, port = listener.getsockname()[:2]
-    say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    say(f"listening on {address}", "listening", address=address)
     threading.Thread(target=loading, name="load", daemon=True).start()
     asyncio.run(server.serve(sockets=[listener]))
+    traces.close()
+    if server.exit_code == STOPPED:  # otherwise it was told why
+        say(f"stopped after {clock():.1f} s", "stopped")
     return server.exit_code
 
 

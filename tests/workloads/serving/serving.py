@@ -38,7 +38,9 @@ class Running:
     @property
     def client(self) -> httpx.Client:
         if self._client is None:
-            found = until(lambda: re.search(r"listening on (http://\S+)", self.log()) or self.process.poll())
+            found = until(
+                lambda: re.search(r"listening on (http://[\d.:]+)", self.log()) or self.process.poll()
+            )
             assert isinstance(found, re.Match), self.log()
             self._client = httpx.Client(base_url=found[1], timeout=PATIENCE_SECONDS)
         return self._client

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.workloads.serving.conftest import QUICK
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running
+from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
 from tests.workloads.serving.test_encoder import MINILM, TEXTS, encoder
 from workloads.serving.publish import publish
 
@@ -28,7 +28,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def embedding(published: dict[str, Any]) -> Iterator[Running]:
-    with running(published) as server:
+    with running(published, "--probe-seconds", "600") as server:
+        until(lambda: "quality is not measured: an encoder's is not" in server.log())
         yield server
 
 

@@ -42,7 +42,7 @@ def test_the_command_prints_one_json_line(tiny: Path, tmp_path: Path) -> None:
     printed = json.loads(done.stdout)  # fails on a second line
     assert done.stdout.count("\n") == 1
     assert set(printed) == {
-        "digest", "scheme", "bytes_before", "bytes_after", "source_digest", "parameters", "quality", "uri",
+        "digest", "scheme", "bytes_before", "bytes_after", "source_digest", "parameters", "quality", "uri", "canary",
     }  # fmt: skip
     assert printed["digest"] == manifest_digest(tmp_path / "out")
     assert printed["source_digest"] == manifest_digest(tiny)
@@ -54,6 +54,7 @@ def test_the_manifest_tells_where_the_artifact_comes_from(tiny: Path, tiny_int8:
     assert facts["source"] == "tiny"
     assert facts["source_digest"] == manifest_digest(tiny)
     assert set(facts["files"]) == {
+        "canary.json",
         "config.json",
         "model.safetensors",
         "tokenizer.json",
