@@ -12,8 +12,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MANIFEST = "manifest.json"
@@ -21,6 +21,7 @@ COMPILE_CACHE = "compile-cache"
 """A folder beside the files, outside the digest: what a compiler made of the model on one kind of machine. It is native
 code that nothing vouches for: whoever may write there may run code in whatever loads it. So nothing here reads it, and
 a server has to be told to (decision 0015)."""
+_OUTSIDE = (f"{COMPILE_CACHE}/",)
 
 
 class ManifestError(Exception):
@@ -74,13 +75,9 @@ def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
             "model folder than the one asked for; give the right folder, or the digest found if it is meant"
         )
     try:
-        manifest = json.loads(raw)
-        listing = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ManifestError(
-            f'{where}: expected JSON with "files": {{name: {{"bytes", "sha256"}}}}, found something else '
-            f"({type(error).__name__}: {error}); export or copy the folder again"
-        ) from error
+        listing = listed(raw)
+    except ValueError as error:
+        raise ManifestError(f"{where}: {error}; export or copy the folder again") from error
     present = _files(folder)
     for name in sorted(listing.keys() - present.keys()):
         raise ManifestError(f"{folder / name}: listed in {MANIFEST} but missing; copy the whole folder again")
@@ -100,7 +97,20 @@ def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
                 f"{folder / name}: expected sha256 {sha256}, found {digest}: its content was altered; "
                 "copy this file again, or export again if the change is meant"
             )
-    return manifest
+    return json.loads(raw)
+
+
+def listed(manifest: bytes) -> dict[str, tuple[int, str]]:
+    """Size in bytes and SHA-256 of each file that a manifest lists. Raises ValueError for what is none of ours."""
+    try:
+        return {
+            name: (entry["bytes"], entry["sha256"]) for name, entry in json.loads(manifest)["files"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            'expected JSON with "files": {name: {"bytes", "sha256"}}, found something else '
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 @contextmanager
@@ -110,10 +120,10 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
 
     An existing destination is moved aside, replaced and only then removed. What a killed writer to the same
     destination left behind is cleared first; hence one writer per destination at a time.
-    Missing parent folders are created. Raises NotADirectoryError when the destination is a file, OutputRefused when it
-    is a folder that is not empty and has no manifest.
+    Missing parent folders are created; a link stays, and the folder that it leads to is replaced. Raises
+    NotADirectoryError when the destination is a file, OutputRefused when it holds something that was not published.
     """
-    destination = Path(os.path.abspath(destination))
+    destination = destination.resolve()
     if destination.exists() and not destination.is_dir():
         raise NotADirectoryError(
             f"{destination}: a file stands where the folder should go; remove it or go elsewhere"
@@ -142,18 +152,29 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
 
 
 def refuse_unpublished(folder: Path) -> None:
-    """Raise OutputRefused for a folder with something in it and no manifest: it was not published, so it is not ours
-    to replace."""
-    if folder.is_dir() and not (folder / MANIFEST).exists() and (found := sorted(folder.iterdir())):
-        raise OutputRefused(not_published(str(folder), found[0].name))
+    """Raise OutputRefused for a folder with a file that was not published there, so is not ours to remove."""
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = [path.relative_to(folder).as_posix() for path in found]
+    manifest = (folder / MANIFEST).read_bytes() if MANIFEST in names else b""
+    refuse_foreign(str(folder), names, manifest)
 
 
-def not_published(place: str, found: str) -> str:
-    """Why nothing is published at a place where only `found` was found, and what to do."""
-    return (
-        f"output={place!r}: holds {found} and no {MANIFEST}, so it is no published folder, and publishing removes what "
-        "was there before; give a new or an empty folder, or empty this one if nothing in it is needed"
-    )
+def refuse_foreign(place: str, names: Iterable[str], manifest: bytes, also: Iterable[str] = ()) -> None:
+    """Raise OutputRefused when `place` holds a file that neither its manifest lists nor publishing put there `also`.
+
+    Whoever publishes there removes what was there before; many programs call a file of theirs manifest.json.
+    """
+    ours = set(also)
+    with suppress(ValueError):
+        ours |= {MANIFEST, *listed(manifest)}
+    foreign = [name for name in names if name not in ours and not name.startswith(_OUTSIDE)]
+    if foreign:
+        first = min(foreign, key=lambda name: (name == MANIFEST, name))
+        raise OutputRefused(
+            f"output={place!r}: holds {first}, which was not published there (the {MANIFEST} of a published folder "
+            "lists its files), and publishing removes what was there before; give a new or an empty folder, or move "
+            "away what is to be kept and empty this one"
+        )
 
 
 def _sibling(destination: Path, role: str) -> Path:
@@ -174,8 +195,7 @@ def _sweep(destination: Path) -> None:
 def _files(folder: Path) -> dict[str, Path]:
     """Relative POSIX name -> path of every file that a manifest lists, sorted by name."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    outside = (f"{COMPILE_CACHE}/",)
-    return {name: found[name] for name in sorted(found) if name != MANIFEST and not name.startswith(outside)}
+    return {name: found[name] for name in sorted(found) if name != MANIFEST and not name.startswith(_OUTSIDE)}
 
 
 def _manifest_bytes(folder: Path) -> bytes:

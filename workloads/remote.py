@@ -1,10 +1,10 @@
 """Published folders in object stores: seen whole or not at all, and read from a copy on this machine.
 
 An object store renames nothing. So a folder's manifest goes first when it is replaced and comes last when it is
-written: while it is not there, nobody takes the rest for a folder. Meanwhile an object tells the next writer that the
-rest is a publication which broke off; what has neither is not ours, and nothing is published there. A reader checks
-every file against the manifest, and keeps the folder under the manifest's digest: there it is mapped into memory like
-any other, and fetched once.
+written: while it is not there, nobody takes the rest for a folder. Meanwhile an object tells the next writer which of
+the rest a publication that broke off left; what neither lists is not ours, and nothing is published there. A reader
+checks every file against the manifest, and keeps the folder under the manifest's digest: there it is mapped into memory
+like any other, and fetched once.
 
 Endpoints and credentials come from where the clients look for them: AWS_ENDPOINT_URL, STORAGE_EMULATOR_HOST,
 AWS_PROFILE, the pod's own identity. Nothing is removed from the copies (in SKERRY_CACHE, else beside temporary files).
@@ -29,13 +29,14 @@ from workloads.manifest import (
     MANIFEST,
     ManifestError,
     OutputRefused,
-    not_published,
+    listed,
     publish_atomically,
+    refuse_foreign,
     refuse_unpublished,
     verify_manifest,
 )
 
-UNFINISHED = "manifest.json.unfinished"  # lies beside the files while they are written
+UNFINISHED = "manifest.json.unfinished"  # lies beside the files while they are written, and lists them
 SCHEMES = ("s3", "gs")
 FRESH = {"use_listings_cache": False}  # others write there too: what was listed a minute ago is no answer
 
@@ -85,14 +86,18 @@ def check_output(place: Path | str) -> None:
         refuse_unpublished(place)
         return
     with _asking(place, "be looked at") as (files, root):
-        if any(files.exists(f"{root}/{name}") for name in (MANIFEST, UNFINISHED)):
-            return
-        try:
-            found = [path.removeprefix(f"{root}/") for path in files.ls(root, detail=False)]
-        except FileNotFoundError:
-            return
-        if found := sorted(name for name in found if name and name != root):
-            raise OutputRefused(not_published(place, found[0]))
+        _objects(place, files, root)
+
+
+def _objects(place: str, files: Any, root: str) -> set[str]:
+    """What lies at an address, all of it published there. Raises OutputRefused when something was not."""
+    names = {path.removeprefix(f"{root}/") for path in files.find(root) if path.startswith(f"{root}/")} - {""}
+    manifest, unfinished = (
+        files.cat_file(f"{root}/{name}") if name in names else b"" for name in (MANIFEST, UNFINISHED)
+    )
+    left = json.loads(unfinished or b"[]")
+    refuse_foreign(place, names, manifest, also=[UNFINISHED, *left])
+    return names
 
 
 def check_apart(output: str, **others: str) -> None:
@@ -119,10 +124,9 @@ def _upload(folder: Path, uri: str) -> None:
         (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
         key=lambda name: (name == MANIFEST, name),
     )
-    check_output(uri)
     with _asking(uri, "be written") as (files, root):
-        files.pipe_file(f"{root}/{UNFINISHED}", b"")
-        before = {path.removeprefix(f"{root}/") for path in files.find(root)} - {UNFINISHED}
+        before = _objects(uri, files, root) - {UNFINISHED}
+        files.pipe_file(f"{root}/{UNFINISHED}", json.dumps(sorted(before.union(names))).encode())
         for name in sorted(before, key=lambda name: name != MANIFEST):
             if name == MANIFEST or name not in names:
                 files.rm_file(f"{root}/{name}")
@@ -203,9 +207,9 @@ def download(uri: str, folder: Path, manifest: bytes) -> None:
 def _listing(uri: str, manifest: bytes) -> dict[str, str]:
     """Name and SHA-256 of each file; no name leads out of the folder."""
     try:
-        listing = {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ManifestError(f"{uri}/{MANIFEST}: is no manifest; publish the folder again") from error
+        listing = {name: sha256 for name, (_, sha256) in listed(manifest).items()}
+    except ValueError as error:
+        raise ManifestError(f"{uri}/{MANIFEST}: {error}; publish the folder again") from error
     for name in listing:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ManifestError(

@@ -77,11 +77,17 @@ def test_what_replaces_a_folder_leaves_nothing_of_it(bucket: str) -> None:
     ]
 
 
-def test_a_prefix_with_what_was_never_published_is_not_written_to(bucket: str) -> None:
-    files(bucket).pipe_file(f"{bucket}/one/thesis.txt", b"precious")
-    with pytest.raises(OutputRefused, match=f"{bucket}/one': holds thesis.txt and no manifest.json"):
+@pytest.mark.parametrize("first", ["nothing", "a web app's", "a publication"])
+def test_a_prefix_with_what_was_never_published_is_not_written_to(bucket: str, first: str) -> None:
+    if first == "a publication":
         publish(f"{bucket}/one")
-    assert files(bucket).find(f"{bucket}/one") == [f"{bucket}/one/thesis.txt".partition("://")[2]]
+    elif first == "a web app's":
+        files(bucket).pipe_file(f"{bucket}/one/{MANIFEST}", b'{"files": ["index.html"]}')
+    files(bucket).pipe_file(f"{bucket}/one/thesis.txt", b"precious")
+    before = files(bucket).find(f"{bucket}/one")
+    with pytest.raises(OutputRefused, match=f"{bucket}/one': holds thesis.txt, which was not published"):
+        publish(f"{bucket}/one")
+    assert files(bucket).find(f"{bucket}/one") == before
 
 
 def test_a_copy_into_its_own_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +193,10 @@ def test_a_folder_whose_writing_breaks_off_is_not_there_and_not_the_one_before(
     with pytest.raises(ManifestError, match="expected the manifest of a published folder, found none"):
         fetch(f"{bucket}/one")
     front.denies = lambda method, path: False
+    files(bucket).pipe_file(f"{bucket}/one/thesis.txt", b"precious")
+    with pytest.raises(OutputRefused, match="holds thesis.txt, which was not published"):
+        publish(f"{bucket}/one")
+    files(bucket).rm_file(f"{bucket}/one/thesis.txt")
     publish(f"{bucket}/one", {"b": b"b"})  # what broke off is known for a publication, and none of it stays
     assert [path.rpartition("/")[2] for path in sorted(files(bucket).find(f"{bucket}/one"))] == [
         "b",

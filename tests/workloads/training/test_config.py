@@ -138,7 +138,7 @@ def test_an_output_with_something_that_was_not_published_is_refused_before_train
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     assert main(["--output", str(tmp_path / "mine"), "--data", str(tmp_path / "nowhere")]) == 2
-    assert "holds thesis.txt and no manifest.json" in capsys.readouterr().err
+    assert "holds thesis.txt, which was not published there" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 

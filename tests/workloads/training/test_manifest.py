@@ -122,7 +122,7 @@ def test_an_exception_leaves_the_earlier_folder_and_nothing_else(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     with publish_atomically(tmp_path / "model") as partial:
-        (partial / MANIFEST).write_text("")
+        write_manifest(partial)
     with pytest.raises(error):
         publish_and_raise(tmp_path / "model", error)
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
@@ -135,7 +135,7 @@ def test_a_failing_rename_puts_the_earlier_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with publish_atomically(tmp_path / "model") as partial:
-        (partial / MANIFEST).write_text("")
+        write_manifest(partial)
     rename, calls = os.rename, []
 
     def fail_second(*names: Path) -> None:
@@ -178,14 +178,14 @@ def test_the_next_writer_clears_up_after_a_killed_one(tmp_path: Path, program: s
     neighbour = tmp_path / ".model.partial-of-someone-else"
     neighbour.mkdir()
     with publish_atomically(tmp_path / "model") as partial:
-        (partial / MANIFEST).write_text("first")
+        first = write_manifest(partial)
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "model")], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "model").exists() == left
     assert len(list(tmp_path.iterdir())) > 2 - (not left), "the killed writer left something to clear"
     with pytest.raises(ValueError), publish_atomically(tmp_path / "model"):
         raise ValueError  # even a writer that fails puts the earlier folder back
-    assert (tmp_path / "model" / MANIFEST).read_text() == "first"
+    assert manifest_digest(tmp_path / "model") == first
     with publish_atomically(tmp_path / "model") as partial:
         (partial / "second").write_text("")
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["second"]
@@ -200,17 +200,50 @@ def test_publishing_over_a_file_is_refused_and_leaves_it(tmp_path: Path) -> None
     assert (tmp_path / "model").read_text() == "precious"
 
 
-def test_a_folder_that_was_never_published_is_not_replaced_and_an_empty_one_is(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    refused = pytest.raises(OutputRefused, match="mine': holds thesis.txt and no manifest.json.*give a new")
-    with refused, publish_atomically(tmp_path / "mine"):
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"thesis.txt": "precious"},
+        {"manifest.json": '{"name": "a web app", "files": [{"path": "/"}]}', "thesis.txt": "precious"},
+        {"manifest.json": '{"files": {"a": {"bytes": 0, "sha256": ""}}}', "a": "", "thesis.txt": "added"},
+        {"thesis.txt": "precious", "compile-cache/one": ""},
+    ],
+)
+def test_what_was_never_published_is_not_replaced_and_an_empty_folder_is(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    mine = tmp_path / "mine"
+    for name, text in files.items():
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text(text)
+    refused = pytest.raises(
+        OutputRefused, match="mine': holds thesis.txt, which was not published.*give a new"
+    )
+    with refused, publish_atomically(mine):
         pass
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
-        "mine",
-        "mine/thesis.txt",
-    ]
-    (tmp_path / "mine" / "thesis.txt").unlink()
-    with publish_atomically(tmp_path / "mine") as partial:
+    assert {name: (mine / name).read_text() for name in files} == files
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    for name in files:
+        (mine / name).unlink()
+    with publish_atomically(mine) as partial:
         (partial / "ours").write_text("")
-    assert (tmp_path / "mine" / "ours").exists()
+    assert (mine / "ours").exists()
+
+
+def test_a_folder_with_what_a_compiler_made_of_it_is_replaced(tmp_path: Path) -> None:
+    with publish_atomically(tmp_path / "model") as partial:
+        write_manifest(partial)
+    (tmp_path / "model" / "compile-cache").mkdir()
+    (tmp_path / "model" / "compile-cache" / "native").write_text("")
+    with publish_atomically(tmp_path / "model") as partial:
+        (partial / "new").write_text("")
+    assert os.listdir(tmp_path / "model") == ["new"]
+
+
+def test_a_link_stays_and_leads_to_what_was_published(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "model").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("disk/model")
+    with publish_atomically(tmp_path / "link") as partial:
+        (partial / "new").write_text("")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "model" / "new").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "link"}
