@@ -1,6 +1,7 @@
 """The tables of docs/benchmarks.md, made of the JSON that the benchmarks wrote: `python -m bench.tables`.
 
-A table stands between `<!-- bench: NAME -->` and `<!-- end -->`, and is replaced by that of results/NAME.json.
+A table stands between `<!-- bench: NAME -->` and `<!-- end -->`, and is replaced by that of results/NAME.json, or by
+a line that there is none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 BLOCK = re.compile(r"(<!-- bench: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MISSING = "\nNo figures yet: it has not run to its end on an idle machine.\n\n"
 
 
 def table(record: dict[str, Any]) -> str:
@@ -31,7 +33,8 @@ def filled(page: str, results: Path) -> str:
     """The page with every block as its JSON has it."""
 
     def block(found: re.Match[str]) -> str:
-        return found[1] + table(json.loads((results / f"{found[2]}.json").read_text())) + found[3]
+        file = results / f"{found[2]}.json"
+        return found[1] + (table(json.loads(file.read_text())) if file.exists() else MISSING) + found[3]
 
     return BLOCK.sub(block, page)
 

@@ -1,7 +1,8 @@
 """The two Python environments: `.tools/toolkit` and `.tools/workloads`, installed from hash-locked files.
 
 They are two because the workloads are images of their own: what serves a model must not depend on Pulumi,
-and torch is installed once. Two more, for other launchers of the training, are made only when asked for.
+and torch is installed once. Others, for other launchers of the training and for what serving is compared with, are made
+only when asked for.
 A stamp, written last, says that an environment is complete; an interrupted set-up has none and is completed
 by the next.
 """
@@ -84,6 +85,18 @@ HOROVOD = Environment(
                 "HOROVOD_WITHOUT_TENSORFLOW=1",
                 "HOROVOD_WITHOUT_MXNET=1",
             ),
+        ),
+    ),
+)
+LLAMACPP = Environment(
+    "llamacpp",
+    (
+        Step("bench/llamacpp/requirements.txt", "what llama.cpp is built with (0.1 GB)", 10),
+        Step(
+            "bench/llamacpp/requirements-sdist.txt",
+            "llama.cpp, which is built",
+            300,
+            ("CMAKE_ARGS=-DLLAVA_BUILD=OFF",),  # reads pictures, which no text needs
         ),
     ),
 )

@@ -31,8 +31,9 @@ GO = "tools/engine/requirements-go.txt"
 RAY = "workloads/training/ray/requirements.txt"
 HOROVOD = "workloads/training/horovod/requirements.txt"
 HOROVOD_SDIST = "workloads/training/horovod/requirements-sdist.txt"
+LLAMACPP, LLAMACPP_SDIST = "bench/llamacpp/requirements.txt", "bench/llamacpp/requirements-sdist.txt"
 APART = (HOROVOD, HOROVOD_SDIST)  # an environment with an older torch: it need not agree with the others
-LOCKS = (TOOLKIT, DEV, WORKLOADS, TORCH, MODELS, TEST, GO, RAY, *APART)
+LOCKS = (TOOLKIT, DEV, WORKLOADS, TORCH, MODELS, TEST, GO, RAY, LLAMACPP, LLAMACPP_SDIST, *APART)
 
 WORKLOAD_INPUTS = ("workloads/training/requirements.in", "workloads/serving/requirements.in")
 MODEL_INPUT = "workloads/serving/models.in"
@@ -132,12 +133,18 @@ def lock_all(upgrade: bool) -> None:
     ray = resolve([as_input(RAY)], [RAY], [*shared, WORKLOADS, TORCH], upgrade)
     write(RAY, [as_input(RAY)], without(ray, both))
     write(HOROVOD, [as_input(HOROVOD)], resolve([as_input(HOROVOD)], [HOROVOD], [], upgrade))
-    sdist = resolve(
-        [as_input(HOROVOD_SDIST)], [HOROVOD_SDIST], [], upgrade, "--no-deps", "--no-binary", "horovod"
-    )
-    write(HOROVOD_SDIST, [as_input(HOROVOD_SDIST)], sdist)
+    lock_sdist(HOROVOD_SDIST, "horovod", upgrade)
+    llamacpp = resolve([as_input(LLAMACPP)], [LLAMACPP], [*shared, WORKLOADS], upgrade)
+    write(LLAMACPP, [as_input(LLAMACPP)], llamacpp)
+    lock_sdist(LLAMACPP_SDIST, "llama-cpp-python", upgrade)
 
     write(GO, [as_input(GO)], resolve([as_input(GO)], [GO], shared, upgrade, "--no-deps"))
+
+
+def lock_sdist(lock: str, package: str, upgrade: bool) -> None:
+    """Lock one package that is there as source only; what it needs is in the lock beside it."""
+    inputs = [as_input(lock)]
+    write(lock, inputs, resolve(inputs, [lock], [], upgrade, "--no-deps", "--no-binary", package))
 
 
 def as_input(lock: str) -> str:
@@ -173,7 +180,7 @@ def faults(root: Path = ROOT) -> list[str]:
 def requirement_files(root: Path) -> list[Path]:
     """Every requirements, constraints and *.in file of the repository itself."""
     kept = [root / "constraints.txt", *root.glob("requirements*.*")]
-    for folder in ("workloads", "tools", "components", "cli", "policies"):
+    for folder in ("workloads", "bench", "tools", "components", "cli", "policies"):
         kept += (root / folder).rglob("*.in")
         kept += (root / folder).rglob("requirements*.txt")
     return [path for path in kept if path.exists()]

@@ -58,5 +58,7 @@ def draw(scores: torch.Tensor, options: Options, random: torch.Generator) -> int
     elif best.sum() < options.top_p:
         best, tokens = chances.sort(descending=True)
     # a token stays while those before it hold less than top_p; the first one always does
-    best[best.cumsum(0) - best >= options.top_p] = 0
+    beyond = best.cumsum(0) - best >= options.top_p
+    beyond[0] = False
+    best[beyond] = 0
     return int(tokens[torch.multinomial(best, 1, generator=random)])

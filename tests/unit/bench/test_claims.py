@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.claims import Benchmark
-from bench.tables import PAGE, ROOT, filled, table
+from bench.tables import MISSING, PAGE, ROOT, filled, table
 
 
 @pytest.fixture
@@ -64,6 +64,11 @@ def test_an_interrupted_benchmark_goes_on_at_the_same_commit_and_a_changed_tree_
     again.claim("it is right", True, "")
     again.finish()
     assert measured(Benchmark("long", root=project), 4) == 4, "a finished benchmark is run afresh"
+
+
+def test_a_page_says_where_a_table_has_no_results(tmp_path: Path) -> None:
+    page = "<!-- bench: never -->\nold\n<!-- end -->"
+    assert filled(page, tmp_path) == f"<!-- bench: never -->\n{MISSING}<!-- end -->"
 
 
 def test_the_committed_tables_are_those_of_the_committed_results() -> None:

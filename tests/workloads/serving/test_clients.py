@@ -1,9 +1,11 @@
 """Clients that are slow, idle, many, or gone: they cost the others nothing."""
 
 import contextlib
+import json
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, run
 Serve = Callable[..., Running]
 HEAD = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 LONG = 60_000
+ENDED = "gen_ai_server_request_duration_seconds_count"
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +69,41 @@ def test_a_thousand_idle_connections_leave_others_their_answers(
         assert server.complete().status_code == 200
         with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE_SECONDS) as newcomer:
             assert newcomer.get(f"/v1/models/{NAME}").status_code == 200
+
+
+def test_a_client_that_stops_reading_its_answer_is_cut_off_and_frees_its_slot(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    name = "n" * 4000  # every chunk repeats it, so that the buffers between are soon full
+    server = serve(tiny_int8, "--client-seconds", "1", "--model-name", name).wait_ready()
+    body = json.dumps({"model": name, "prompt": "x", "max_tokens": LONG, "stream": True, "seed": 1}).encode()
+    with connect(server) as stalled:
+        stalled.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+        assert stalled.recv(12) == b"HTTP/1.1 200"
+        until(lambda: server.metric(ENDED, error_type="client_left") == 1)
+        until(lambda: server.metric("skerry_requests_running") == 0)
+
+
+def test_the_first_chunk_is_there_long_before_the_last_token(serve: Serve, tiny_int8: dict[str, Any]) -> None:
+    server = serve(tiny_int8).wait_ready()
+    with server.stream(LONG) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data: ")
+        assert 0 < server.metric("skerry_generated_tokens_total") < LONG
+
+
+def test_eight_equal_clients_need_less_than_twice_the_decode_steps_of_one(
+    serve: Serve, tiny_chat: dict[str, Any]
+) -> None:
+    server = serve(tiny_chat, "--slots", "8", "--queue", "8", "--cache-mib", "1").wait_ready()
+    steps = "skerry_decode_steps_total"
+    assert server.complete(max_tokens=250).status_code == 200
+    one = server.metric(steps)
+    first = 3900  # tokens of an answer that fills the cache of 4096: the eight wait for its end, and begin together
+    with ThreadPoolExecutor(9) as clients:
+        filling = clients.submit(server.complete, "x", max_tokens=first)
+        until(lambda: server.metric("skerry_requests_running") == 1)
+        eight = [clients.submit(server.complete, max_tokens=250) for _ in range(8)]
+        until(lambda: server.metric("skerry_requests_waiting") == 8)
+        assert all(answer.result().status_code == 200 for answer in [filling, *eight])
+    assert one <= server.metric(steps) - one - (first - 1) < 2 * one

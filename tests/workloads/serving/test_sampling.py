@@ -20,6 +20,7 @@ def seen(options: Options, scores: torch.Tensor, times: int = 600) -> set[int]:
     [
         (Options(1), {0, 1, 2, 3}),
         (Options(1, top_p=0.8), {1, 3}),
+        (Options(1, top_p=0.0), {1}),
         (Options(1, top_k=3), {0, 1, 3}),
         (Options(1, top_k=1), {1}),
         (Options(1, top_k=3, top_p=0.5), {1}),  # of what top_k leaves, 0.5 is more than half

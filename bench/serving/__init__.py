@@ -1,0 +1,1 @@
+"""How fast, how well and how calmly a model is served: `make bench-serving`."""
