@@ -2,15 +2,16 @@
 
     PLACE/latest                     the name of the newest published checkpoint
     PLACE/step-00000120/             torch.distributed.checkpoint's files: weights, moments, random states
-    PLACE/step-00000120/checkpoint.json   the facts of the run at that step, and the SHA-256 of every other file
+    PLACE/step-00000120/checkpoint.json   the facts of the run at that step, the SHA-256 of every other file and its own
     PLACE/lease.json                 who works here
 
 A checkpoint is published in this order: all files; their content read back and put into checkpoint.json; `latest`; then
 older ones go. Whatever dies in between leaves `latest` on a whole checkpoint. A checkpoint is loaded only if every file
 has the content that checkpoint.json tells and the metadata call for no code; else the one before it is, and a line says
-so.
+so. Without a readable `latest` the newest whole one is. What is no checkpoint of ours is left alone.
 """
 
+import hashlib
 import json
 import re
 import time
@@ -48,6 +49,10 @@ from workloads.training.workers import Workers
 Result = TypeVar("Result")
 
 FACTS, LATEST = "checkpoint.json", "latest"
+STEP = re.compile(r"step-\d{8}")
+OURS = re.compile(
+    r"__\d+_\d+\.distcp|\.metadata|checkpoint\.json"
+)  # how names of files in such a folder begin
 
 
 @dataclass
@@ -171,9 +176,8 @@ class Checkpoints:
                 self._tell({**told, "flush_seconds": round(time.perf_counter() - began, 3)})
                 return
             self._tell({"checkpoint": "refused by its place", "place": store.uri, "why": why})
-            if self.workers.rank == 0:
-                with suppress(Unreachable):  # what is there of it would count among those to keep
-                    store.remove(step_name(facts["step"]))
+            with suppress(OSError, Unreachable):
+                self._by_the_first(lambda store=store: self._give_up(store, step_name(facts["step"])))
         places = " and ".join(store.uri for store in self.places)
         raise OSError(
             f"step {facts['step']} could not be kept at {places}; the last reason was {why}; make room there, or see "
@@ -200,12 +204,11 @@ class Checkpoints:
         folder = step_name(facts["step"])
         writer = Writer(store.within(folder))
         try:
+            self._by_the_first(lambda: self._check_lease(store))
             save(tensors, storage_writer=writer, process_group=self.group, no_dist=self.group is None)
-        except CheckpointException as error:  # no Exception to Python; what befell one worker, all are told
-            return reason(error)
-        try:
             self._by_the_first(lambda: self._publish(store, folder, facts))
-        except (OSError, Unreachable) as error:
+        # The first is no Exception to Python; what befell one worker, all are told.
+        except (CheckpointException, OSError, Unreachable) as error:
             return reason(error)
         return ""
 
@@ -228,28 +231,43 @@ class Checkpoints:
         files = {name: digest for name, digest in store.digests(folder).items() if name != FACTS}
         if METADATA not in files:
             raise OSError(f"{folder} has no {METADATA}")
-        store.write(f"{folder}/{FACTS}", json.dumps({**facts, "files": files}, indent=1).encode())
-        for lease in self.leases:
-            if lease.store is store:
-                lease.check()  # so late that whoever took over has not been published over
+        store.write(f"{folder}/{FACTS}", sealed({**facts, "files": files}))
+        self._check_lease(store)  # so late that whoever took over has not been published over
         store.write(LATEST, folder.encode())
         names = step_names(store)
         given_up, kept = [name for name in names if name > folder], [name for name in names if name <= folder]
         for name in given_up + kept[: -self.keep]:  # given up: not whole when this life began below it
             store.remove(name)
 
+    def _give_up(self, store: Store, folder: str) -> None:
+        """Remove what is there of a checkpoint: it would count among those to keep. Raises LeaseLost, Unreachable."""
+        self._check_lease(store)  # whoever took over may have published the same step
+        store.remove(folder)
+
+    def _check_lease(self, store: Store) -> None:
+        for lease in self.leases:
+            if lease.store is store:
+                lease.check()
+
+    def _published(self, store: Store) -> list[str]:
+        """What was published there; what a writer left that died before is removed."""
+        latest = (store.read(LATEST) or b"").decode(errors="replace")
+        names = step_names(store)
+        if STEP.fullmatch(latest):
+            published = [name for name in names if name <= latest]
+        elif published := [name for name in names if FACTS in store.names(name)]:
+            why = f"{LATEST} is missing or unreadable; the newest whole checkpoint is taken"
+            self._tell({"checkpoint": "sought", "place": store.uri, "why": why})
+        for name in names:
+            if name not in published:
+                store.remove(name)
+        return published
+
     def _newest_whole(self) -> tuple[str, dict[str, Any], set[str]] | None:
         """Its address, its facts, and the names of what is in it."""
-        found = []
-        for store in self.places:
-            latest = (store.read(LATEST) or b"").decode()
-            for name in step_names(store):
-                if name <= latest:
-                    found.append((name, store))
-                else:
-                    store.remove(name)  # its writer died before it was published
+        found = [(name, store) for store in self.places for name in self._published(store)]
         for name, store in sorted(found, key=lambda each: each[0], reverse=True):
-            facts = store.read_json(f"{name}/{FACTS}")
+            facts = unsealed(store.read(f"{name}/{FACTS}") or b"")
             wrong = _difference(facts, store.digests(name))
             if not wrong:
                 try:
@@ -268,12 +286,32 @@ def step_name(step: int) -> str:
 
 
 def step_names(store: Store) -> list[str]:
-    return [name for name in store.names() if re.fullmatch(r"step-\d{8}", name)]
+    """The folders of checkpoints, whole or not; another program's that have such a name are not among them."""
+    folders = {name: store.names(name) for name in store.names() if STEP.fullmatch(name)}
+    return [name for name, files in folders.items() if not files or any(map(OURS.match, files))]
 
 
-def _difference(facts: Any, found: dict[str, str]) -> str:
+def sealed(facts: dict[str, Any]) -> bytes:
+    """Facts as JSON that tells whether it was altered."""
+    return json.dumps({"sha256": _seal(facts), **facts}, indent=1).encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any] | None:
+    """The facts; None where they are not what was sealed."""
+    try:
+        facts = json.loads(content)
+        return facts if facts.pop("sha256") == _seal(facts) else None
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None
+
+
+def _seal(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(facts: dict[str, Any] | None, found: dict[str, str]) -> str:
     """What is wrong with a checkpoint whose files have these digests; empty when nothing is."""
-    if not isinstance(facts, dict):
-        return f"{FACTS} is missing or cut off"
+    if facts is None:
+        return f"{FACTS} is missing or altered"
     wrong = [name for name, digest in sorted(facts["files"].items()) if found.get(name) != digest]
     return f"{', '.join(wrong)} is missing or altered" if wrong else ""

@@ -27,7 +27,7 @@ import gc
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -120,6 +120,11 @@ def train(
     facts = checkpoints.restore(Learner(model, optimizer), run.identity()) if checkpoints else None
     if facts:
         run.step, sampler.position = facts["step"], facts["position"]
+    if run.step > config.steps:
+        raise ConfigError(
+            f"steps={config.steps}: the last checkpoint is of step {run.step}; a run does not go back: "
+            f"give --steps {run.step} or more, or another place for --checkpoints"
+        )
     about = {"run": name, "data_digest": corpus.digest, "parameters": model.parameter_count()}
     progress.begin(run.step, facts or {}, about)
 
@@ -135,7 +140,7 @@ def train(
     if workers.rank == 0:
         record = {
             "steps": config.steps,
-            "tokens": config.steps * config.batch * config.model.context,
+            "tokens": sampler.position * config.model.context,  # --batch may have been another before
             "seed": config.seed,
             "world_size": workers.world,
             "tokens_per_second": tokens_per_second,
@@ -157,6 +162,9 @@ def train(
         if corpus.tokenizer.is_bytes:  # another tokenizer's pairs are too many to count
             record["bigram_bits_per_byte"] = bigram_bits_per_byte(corpus.training, corpus.held_out)
         record |= progress.cost()
+        for lease in leases:
+            with suppress(Unreachable):  # who cannot be asked does not keep a finished model back
+                lease.check()
         digest = export(output, published, corpus.tokenizer, record, model_card(name, config, record))
         lines.end({"ended": "published", "place": shown(output)})
         told = {"output": shown(output), "manifest_digest": digest, **record}

@@ -123,6 +123,21 @@ def lose_facts(place: Path) -> None:
     (newest(place) / FACTS).unlink()
 
 
+def alter_facts(place: Path) -> None:
+    """It tells of one step more than was taken."""
+    facts = newest(place) / FACTS
+    content = facts.read_text()
+    facts.write_text(content.replace('"step": 60', '"step": 61'))
+
+
+def lose_latest(place: Path) -> None:
+    (place / LATEST).unlink()
+
+
+def empty_latest(place: Path) -> None:
+    (place / LATEST).write_text("")
+
+
 def alter_object(uri: str) -> None:
     files = url_to_fs(uri)[0]
     latest = files.cat_file(f"{uri}/{LATEST}").decode()
@@ -147,6 +162,9 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "alter": alter,
     "lose file": lose_file,
     "lose facts": lose_facts,
+    "alter facts": alter_facts,
+    "lose latest": lose_latest,
+    "empty latest": empty_latest,
     "alter object": alter_object,
     "stop store": stop_store,
 }

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, lines, start
-from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, Learner
+from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, Learner, sealed, unsealed
 from workloads.training.checkpoint_files import METADATA, share
 from workloads.training.config import TrainConfig
 from workloads.training.flags import ConfigError
@@ -126,12 +126,14 @@ def test_planted_metadata_runs_no_code_and_the_checkpoint_before_is_loaded(
         checkpoints.save(learner(step), {"step": step})
         assert checkpoints.finish()
     [store], newest = checkpoints.places, "step-00000002"
-    facts, planted = store.read_json(f"{newest}/{FACTS}"), pickle.dumps(Planted(tmp_path / "owned"))
-    facts["files"][METADATA] = hashlib.sha256(
-        planted
-    ).hexdigest()  # who can write the one can write the other
+    facts, planted = (
+        unsealed(store.read(f"{newest}/{FACTS}") or b""),
+        pickle.dumps(Planted(tmp_path / "owned")),
+    )
+    assert facts
+    facts["files"][METADATA] = hashlib.sha256(planted).hexdigest()
     store.write(f"{newest}/{METADATA}", planted)
-    store.write(f"{newest}/{FACTS}", json.dumps(facts).encode())
+    store.write(f"{newest}/{FACTS}", sealed(facts))  # who can write the one can write the other
     loaded = checkpoints.restore(learner(3), {})
     assert loaded and loaded["step"] == 1
     assert not (tmp_path / "owned").exists()
@@ -182,6 +184,44 @@ def test_nothing_is_published_at_a_fallback_that_another_process_has_taken_over(
     assert fallback.read(LATEST) is None
     ours.release()
     theirs.release()
+
+
+def test_who_lost_the_lease_neither_writes_nor_removes_what_the_holder_published(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "place"), patience=0.1)
+    former = Checkpoints([store], keep=2, workers=ALONE, leases=[Lease(store, "one", seconds=60)])
+    holder = Checkpoints([store], keep=2, workers=ALONE, leases=[Lease(store, "one", seconds=60)])
+    holder.save(learner(1), {"step": 1, "by": "holder"})
+    assert holder.finish()
+    before = store.digests("step-00000001")
+    former.save(learner(2), {"step": 1, "by": "former"})
+    with pytest.raises(LeaseLost):
+        former.finish()
+    with pytest.raises(LeaseLost):
+        former._give_up(store, "step-00000001")  # as after a write that failed
+    assert store.digests("step-00000001") == before
+    for lease in (*former.leases, *holder.leases):
+        lease.release()
+
+
+def test_what_another_program_keeps_under_such_a_name_is_left_alone(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    for step in (1, 99):
+        (tmp_path / f"place/step-{step:08d}").mkdir(parents=True)
+        (tmp_path / f"place/step-{step:08d}/weights.pt").write_text("theirs")
+    assert checkpoints.restore(learner(1), {}) is None
+    for step in (10, 20, 30, 40):
+        checkpoints.save(learner(1), {"step": step})
+        assert checkpoints.finish()
+    facts = checkpoints.restore(learner(2), {})
+    assert facts and facts["step"] == 40
+    assert all((tmp_path / f"place/step-{step:08d}/weights.pt").read_text() == "theirs" for step in (1, 99))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'"x"', b"\xff\xfe{", b'{"sha256": "", "step": 2}'])
+def test_facts_that_are_not_what_was_sealed_are_none(content: bytes) -> None:
+    assert unsealed(content) is None
+    assert unsealed(sealed({"step": 1, "files": {}})) == {"step": 1, "files": {}}
 
 
 def test_where_nothing_was_kept_nothing_is_restored(checkpoints: Checkpoints) -> None:

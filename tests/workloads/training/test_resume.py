@@ -16,7 +16,8 @@ from tests.workloads.training.runs import TINY
 
 STEPS, EVERY = 60, 10
 KILLS, SEED = 8, 12
-DAMAGES = ("cut", "alter", "lose file", "lose facts")
+DAMAGES = ("cut", "alter", "lose file", "lose facts", "alter facts")
+LOST = ("lose latest", "empty latest")
 Story = list[dict[str, Any]]
 Event = tuple[str, int, str]  # point, occurrence, act: see lives.py
 
@@ -52,6 +53,7 @@ STORIES: dict[str, list[tuple[tuple[Event, ...], tuple[str, ...]]]] = {
     "stopped behind the last question": [((("asked", STEPS + 1, "terminate"),), ()), ((), ())],
     "out of time": [((), ("--stop-at", "1.5")), ((), ())],
     **{f"damaged: {damage}": [((), ()), ((("start", 1, damage),), ())] for damage in DAMAGES},
+    **{f"gone on after: {act}": [((), ()), ((("start", 1, act),), ("--steps", "70"))] for act in LOST},
     "damaged, and none before it": [
         ((), SHORT),
         ((("start", 1, "alter"), ("step", 21, "kill")), SHORT),
@@ -65,6 +67,7 @@ STORIES: dict[str, list[tuple[tuple[Event, ...], tuple[str, ...]]]] = {
         ((("copied", 1, "dawdle"),), ("--checkpoint-every", "1", "--learning-rate", "1e38"))
     ],
     "another run": [((("copied", 2, "kill"),), ()), ((), ("--run-id", "two")), ((), ())],
+    "fewer steps": [((), ()), ((), ("--steps", "20"))],
     "another seed": [((("copied", 2, "kill"),), ()), ((), ("--seed", "9"))],
 }
 
@@ -110,7 +113,8 @@ def test_after_kills_at_many_moments_the_weights_are_those_of_an_undisturbed_run
     disturbed = stories["killed often"]
     assert [result["code"] for result in disturbed] == [-9] * KILLS + [0], (kills(), disturbed)
     for before, after in itertools.pairwise(disturbed):
-        expected = at_step(before["latest"]) + 1
+        # Killed between the first checkpoint's facts and `latest`, a run takes it up all the same: it is whole.
+        expected = (at_step(before["latest"]) or EVERY * ("sought" in after["said"])) + 1
         assert first_step(after) == (expected if expected <= STEPS else 0), (before, after)
     assert weights(folder, "killed often") == weights(folder, "calm")
 
@@ -184,10 +188,30 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_it_says_so(
     assert refused["place"].endswith("step-00000060")
     assert {
         "lose file": ".metadata is missing or altered",
-        "lose facts": "checkpoint.json is missing or cut off",
+        "lose facts": "checkpoint.json is missing or altered",
+        "alter facts": "checkpoint.json is missing or altered",
     }.get(damage, "__0_0.distcp is missing or altered") == refused["why"]
     assert (after["code"], first_step(after)) == (0, 51), after
     assert weights(folder, f"damaged: {damage}") == weights(folder, "calm")
+
+
+@pytest.mark.parametrize("act", LOST)
+def test_a_run_whose_latest_is_lost_goes_on_from_the_newest_whole_checkpoint_and_says_so(
+    stories: dict[str, Story], folder: Path, act: str
+) -> None:
+    _, after = stories[f"gone on after: {act}"]
+    assert (after["code"], after["latest"], first_step(after)) == (0, "step-00000070", 61), after
+    assert "latest is missing or unreadable" in after["said"]
+    record = json.loads((folder / f"gone on after: {act}/model/record.json").read_text())
+    assert record["tokens"] == 70 * 4 * 32  # TINY's batch and context
+
+
+def test_a_run_of_fewer_steps_than_were_taken_is_refused_and_keeps_its_checkpoints(
+    stories: dict[str, Story], folder: Path
+) -> None:
+    _, fewer = stories["fewer steps"]
+    assert fewer["code"] == 2 and "steps=20: the last checkpoint is of step 60" in fewer["said"]
+    assert fewer["latest"] == "step-00000060"
 
 
 def test_a_run_that_starts_over_keeps_its_new_checkpoints_and_not_the_damaged_one_above_them(
