@@ -43,9 +43,9 @@ images: ## build the workloads' images; BASE_IMAGE=name or BASE=debootstrap, VAR
 fresh-check: ## the README's commands as a new user of a fresh clone; ARGS="--only nogo --quick"
 	@$(PYTHON) -m tools.fresh_check $(ARGS)
 
-sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some
+sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some; JOBS=2
 	@$(PYTHON) -m tools.setup
-	@$(toolkit) -m tools.sabotage $(if $(SINCE),--since "$(SINCE)") $(if $(ONLY),--only "$(ONLY)")
+	@$(toolkit) -m tools.sabotage $(if $(SINCE),--since "$(SINCE)") $(if $(ONLY),--only "$(ONLY)") $(if $(JOBS),--jobs "$(JOBS)")
 
 bench-local: ## time the local stack: up, up without changes, preview, down
 	@$(PYTHON) -m tools.setup

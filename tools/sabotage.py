@@ -1,6 +1,6 @@
 """`make sabotage`: every listed breakage, applied to a copy of its own, must turn its named test red.
 
-    python -m tools.sabotage [--since REF] [--only NAME]
+    python -m tools.sabotage [--since REF] [--only NAME] [--jobs N]
 
 tests/sabotage.toml lists them: name, file, find (text that occurs exactly once), replace, test (a pytest id)
 and env (toolkit or workloads). What passed is remembered in .tools/sabotage.json under a hash of the breakage
@@ -22,6 +22,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -195,29 +196,32 @@ def choose(rows: list[Breakage], only: str | None, changed: set[str] | None) -> 
     return rows
 
 
-def sabotage(root: Path, made: Path, rows: list[Breakage]) -> list[str]:
-    """Try the rows that are not remembered; the names that failed."""
+def sabotage(root: Path, made: Path, rows: list[Breakage], jobs: int = 1) -> list[str]:
+    """Try the rows that are not remembered, `jobs` at a time; the names that failed."""
     remembered = made / "sabotage.json"
     known: dict[str, str] = json.loads(remembered.read_text()) if remembered.exists() else {}
     tree = tree_hash(root)
     keys = {row.name: hashlib.sha256((json.dumps(asdict(row)) + tree).encode()).hexdigest() for row in rows}
     failed: list[str] = []
     green: set[str] = set()
-    for row in rows:
+
+    def tried(row: Breakage) -> tuple[str, str]:
         if keys[row.name] in known:
-            print(f"red   {row.name} (remembered)", flush=True)
-            continue
+            return "", "remembered"
         began = time.monotonic()
         with a_copy(root) as copy:
             why = attempt(copy, row, made, green)
-        took = f"{time.monotonic() - began:.1f} s"
-        if why:
-            failed.append(row.name)
-            print(f"FAIL  {row.name} ({took}): {why}", flush=True)
-        else:
-            print(f"red   {row.name} ({took})", flush=True)
-            known[keys[row.name]] = row.name
-            remembered.write_text(json.dumps(known, indent=1))
+        return why, f"{time.monotonic() - began:.1f} s"
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for row, (why, took) in zip(rows, pool.map(tried, rows), strict=True):
+            if why:
+                failed.append(row.name)
+                print(f"FAIL  {row.name} ({took}): {why}", flush=True)
+            else:
+                print(f"red   {row.name} ({took})", flush=True)
+                known[keys[row.name]] = row.name
+                remembered.write_text(json.dumps(known, indent=1))
     return failed
 
 
@@ -226,11 +230,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make sabotage", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--since", metavar="REF", help="only where the file or the test changed since REF")
     parser.add_argument("--only", metavar="NAME", help="one breakage")
+    parser.add_argument("--jobs", metavar="N", type=int, default=2, help="so many at a time (2)")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows = read(ROOT / "tests/sabotage.toml")
     chosen = choose(rows, options.only, changed_since(ROOT, options.since) if options.since else None)
-    failed = sabotage(ROOT, MADE, chosen)
+    failed = sabotage(ROOT, MADE, chosen, options.jobs)
     noticed = len(chosen) - len(failed)
     print(f"{len(chosen)} of {len(rows)} breakages tried: {noticed} noticed, {len(failed)} failed")
     return 1 if failed else 0

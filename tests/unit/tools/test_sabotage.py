@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,14 @@ def test_a_run_past_the_limit_is_red_where_the_test_had_been_reported_as_failed(
         ("E   test_it.py::test_x FAILED", False),
     ):
         assert reported_red("test_it.py::test_x", f"collected 2 items\n\n{line}\n") is red, line
+
+
+def test_breakages_that_are_tried_side_by_side_are_told_apart(tree: Path) -> None:
+    survivor = replace(GOOD, name="survivor", test="test_it.py::test_it_says_nothing")
+    rows = [GOOD, survivor, replace(GOOD, name="again")]
+    assert sabotage(tree, tree / ".tools", rows, jobs=3) == ["survivor"]
+    before = runs(tree)
+    assert sabotage(tree, tree / ".tools", [GOOD, rows[2]], jobs=3) == [] and runs(tree) == before
 
 
 def test_what_passed_is_remembered_until_the_tree_changes(tree: Path) -> None:
