@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving horovod ray clean
+.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu horovod ray clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -70,6 +70,10 @@ bench-training-gpu: ## what share of a GPU's peak a training step uses; on a mac
 bench-serving: ## SmolLM2 served here beside transformers and llama.cpp; overload, drain, drawn requests; about 25 minutes
 	@$(PYTHON) -m tools.setup toolkit workloads
 	@.tools/workloads/bin/python -m bench.serving
+
+bench-serving-gpu: ## how near to its memory's limit a GPU decodes; on a machine with an NVIDIA GPU only
+	@$(PYTHON) -m tools.setup workloads
+	@.tools/workloads/bin/python -m bench.serving_gpu
 
 clean: ## remove .tools and .skerry, unless a stack is up
 	@$(PYTHON) -m tools.clean

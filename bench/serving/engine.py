@@ -30,7 +30,7 @@ class Ours:
         self._tokenizer = Tokenizer.from_str(artifact.tokenizer)
         if compiled:
             self._decoder.fast = FastLayers(
-                Path(compiled) / file_name(artifact, contender.THREADS), self._decoder
+                Path(compiled) / file_name(artifact, contender.THREADS, self._decoder.device), self._decoder
             )
 
     def answer(self, prompts: list[list[int]], tokens: int) -> list[float]:

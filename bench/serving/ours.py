@@ -19,14 +19,15 @@ from bench.serving.models import Artifact
 from tests.workloads.serving.serving import NAME, Running, running, until
 
 SLOTS = 16  # as many as one compiled pass takes
-FLAGS = [f"--threads={THREADS}", f"--slots={SLOTS}", "--queue=64"]
+CPU = "--device=cpu"  # also where there is a GPU: bench.serving_gpu is for those
+FLAGS = [CPU, f"--threads={THREADS}", f"--slots={SLOTS}", "--queue=64"]
 
 
 def compile_ahead(artifact: Artifact, folder: Path, threads: int = THREADS) -> float:
     """Put the compiled layers of `artifact` into `folder`; the seconds that it took."""
     began = time.monotonic()
     command = [sys.executable, "-m", "workloads.serving.compile", f"--model-uri={artifact['uri']}"]
-    command += [f"--digest={artifact['digest']}", f"--threads={threads}", f"--output={folder}"]
+    command += [f"--digest={artifact['digest']}", f"--threads={threads}", f"--output={folder}", CPU]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from workloads.serving.engine import Job, QueueFull
 from workloads.serving.exchange import CLIENT_LEFT, exchange
+from workloads.serving.limits import Limits
 from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOKENS, Ask
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
@@ -18,9 +19,8 @@ from workloads.serving.terms import Piece, PromptTooLong
 DISCONNECT_POLL_SECONDS = 0.1
 
 
-async def body(request: Request, state: State) -> bytes:
+async def body(request: Request, limits: Limits) -> bytes:
     """The whole body. Raises ApiError: 413 where it is too large, 408 where it does not come."""
-    limits = state.limits
     raw = bytearray()
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -36,9 +36,9 @@ async def body(request: Request, state: State) -> bytes:
 
 
 async def accept(ask: Ask, state: State, request: Request) -> Job:
-    """Queue what was asked. Raises ApiError: 400, 404, 429 with Retry-After, or 503."""
+    """Queue what was asked of this model. Raises ApiError: 400, 429 with Retry-After, or 503."""
     chat = ask.messages is not None
-    loaded = state.require(ask.model)
+    loaded = state.require()
     told = exchange(request)
     told.reach(state.name, state.version, "chat" if chat else "text_completion")
     prompt = await asyncio.to_thread(state.prompt_tokens, ask, loaded)
@@ -48,7 +48,7 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     default = CHAT_DEFAULT_TOKENS if chat else COMPLETION_DEFAULT_TOKENS
     tokens = ask.max_tokens or min(default, max(room, 1), state.limits.answer_tokens or default)
     state.limits.check_tokens(tokens)
-    state.require(ask.model)  # again: draining may have begun while the prompt was cut into tokens
+    state.require()  # again: draining may have begun while the prompt was cut into tokens
     job = Job(prompt, replace(ask.options, max_tokens=tokens))
     try:
         state.engine.submit(job)

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workloads.serving import completions, embeddings, log, oip
 from workloads.serving.exchange import CLIENT_LEFT, begin, exchange
+from workloads.serving.models import Models
 from workloads.serving.protocol import ApiError
-from workloads.serving.state import State
 from workloads.serving.traces import Traces
 
 NO_ANSWER = 499  # counted as status where no answer could be sent
@@ -18,12 +18,12 @@ KNOWN = (
 )
 
 
-def create_app(state: State, traces: Traces | None = None) -> FastAPI:
-    """The application over `state`; it answers before a model is loaded, and says so."""
+def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
+    """The application over `models`; it answers before one is loaded, and says so."""
     app = FastAPI(title="Skerry serving", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_Account, state=state, traces=traces)
+    app.add_middleware(_Account, models=models, traces=traces)
     for part in (completions, embeddings, oip):
-        app.include_router(part.routes(state), dependencies=[Depends(state.door.admit)])
+        app.include_router(part.routes(models), dependencies=[Depends(models.door.admit)])
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
@@ -41,18 +41,17 @@ def create_app(state: State, traces: Traces | None = None) -> FastAPI:
 
     @app.get("/v2/health/ready")
     async def ready() -> Response:
-        return JSONResponse({"ready": state.ready}, 200 if state.ready else 503)
+        return JSONResponse({"ready": models.ready}, 200 if models.ready else 503)
 
     @app.get("/v2/models/{name}/ready")
     async def model_ready(name: str) -> Response:
-        if name != state.name:
-            state.require(name)  # says which name is served
+        state = models.get(name)
         return JSONResponse({"name": name, "ready": state.ready}, 200 if state.ready else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        state.metrics.ready.set(int(state.ready))
-        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
+        models.metrics.ready.set(int(models.ready))
+        return Response(models.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app
 
@@ -68,9 +67,9 @@ def _refusal(request: Request, error: ApiError) -> JSONResponse:
 class _Account:
     """Tells of answers, names the model version in each, and ends a generation that nobody waits for."""
 
-    def __init__(self, app: ASGIApp, state: State, traces: Traces | None) -> None:
+    def __init__(self, app: ASGIApp, models: Models, traces: Traces | None) -> None:
         self._app = app
-        self._state = state
+        self._models = models
         self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,12 +83,12 @@ class _Account:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                names = {"x-request-id": told.id} | self._state.headers()
+                names = {"x-request-id": told.id} | self._models.headers(told)
                 named = [(key.encode(), value.encode()) for key, value in names.items()]
                 message["headers"] = [*message["headers"], *named]
             await send(message)
 
-        self._state.open_answers += 1
+        self._models.open_answers += 1
         try:
             await self._app(scope, receive, send_named)
         except ClientDisconnect:
@@ -103,12 +102,12 @@ class _Account:
                 broken = ApiError(500, "this server failed on the request; its log says where")
                 await JSONResponse(broken.body(), 500)(scope, receive, send_named)
         finally:
-            self._state.open_answers -= 1
+            self._models.open_answers -= 1
             if told.job is not None and not told.job.finished:  # the client left, or this answer broke
-                self._state.engine.cancel(told.job)
+                self._models.cancel(told)
                 told.fail(CLIENT_LEFT)
             told.end(getattr(scope.get("route"), "path", "unknown"), status or NO_ANSWER)
             if self._traces is not None:
                 self._traces.hear(told, scope)
-            self._state.metrics.hear(told)
+            self._models.metrics.hear(told)
             log.access(told)

@@ -24,7 +24,7 @@ def accelerate(
     goes wrong, answers go on as they are, and the log says so.
     """
     try:
-        file = owned(folder) / file_name(artifact, threads)
+        file = owned(folder) / file_name(artifact, threads, decoder.device)
         if not file.exists():
             if not has_compiler():
                 say("no C++ compiler (g++, or $CXX): layers are not compiled; install one for faster answers")
@@ -32,7 +32,7 @@ def accelerate(
             with _alone(file):
                 if not file.exists():
                     say("compiling layers behind the answers")
-                    _compile(place, digest, threads, folder)
+                    _compile(place, digest, threads, folder, decoder.device.type)
         decoder.fast = FastLayers(file, decoder)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
@@ -49,7 +49,7 @@ def _alone(file: Path) -> Iterator[None]:
         yield
 
 
-def _compile(place: Path, digest: str, threads: int, folder: Path) -> None:
+def _compile(place: Path, digest: str, threads: int, folder: Path, device: str) -> None:
     flags = [
         "--model-uri",
         str(place),
@@ -59,6 +59,8 @@ def _compile(place: Path, digest: str, threads: int, folder: Path) -> None:
         str(threads),
         "--output",
         str(folder),
+        "--device",
+        device,
     ]
     command = ["nice", sys.executable, "-m", "workloads.serving.compile", *flags, "--until-stdin-closes"]
     done = subprocess.Popen(

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from workloads.held_out import held_out_excerpts
 from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import CANARY
+from workloads.serving.device import find_device
 from workloads.serving.model import Decoder
 from workloads.serving.quality import rate, windows
 from workloads.serving.source import Source
@@ -31,7 +32,7 @@ def write_canary(folder: Path, source: Source, weights: str) -> dict[str, Any]:
     texts = held_out_excerpts(TEXT_BYTES)
     (folder / CANARY).write_text(json.dumps({"texts": texts}) + "\n", encoding="utf-8")
     with open(folder / weights, "rb") as file:
-        written = read_tensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        written = read_tensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), find_device(None))
     decoder = Decoder(source.architecture, written)
     value = rate(windows(decoder, Tokenizer.from_str(source.tokenizer), texts, WINDOW))
     # rounded as the quality is

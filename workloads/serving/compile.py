@@ -9,7 +9,8 @@ reading the cache with attention: written out in sums there, while the plain pat
 
 The file is code: a folder that others may write to is refused. It lies outside a model's digest, and its name
 says what it was made from, so another torch, processor or version of this program never loads it.
-Needs a C++ compiler; a server without one answers all the same, on the plain path.
+Needs a C++ compiler; a server without one answers all the same, on the plain path. For a GPU the kernels are
+Triton's, which has not run yet.
 """
 
 import argparse
@@ -31,11 +32,12 @@ from torch import nn
 
 from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import Artifact, open_artifact
+from workloads.serving.device import DEVICES, find_device
 from workloads.serving.layer import Layer, Rotation, layer_forward
 from workloads.serving.model import Cache, Decoder, Pass
 from workloads.serving.storage import read_tensors
 
-SEQUENCES = 16  # of one compiled pass: as many as the packed kernels take (linear.PACKED_TOKENS)
+SEQUENCES = {"cpu": 16, "cuda": 64}  # of one compiled pass: on a CPU as many as the packed kernels take
 BAD_FOLDER, NO_COMPILER, ENDED = 2, 3, 4
 _SOURCES = ("compile.py", "layer.py", "linear.py")  # what the compiled code follows from
 
@@ -43,13 +45,12 @@ _SOURCES = ("compile.py", "layer.py", "linear.py")  # what the compiled code fol
 class FastLayers:
     """Runs a compiled layer over all layers of a decoder."""
 
-    sequences = SEQUENCES
-
     def __init__(self, file: Path, decoder: Decoder) -> None:
         # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
         loader: Any = torch._C
         with _unpacked_for_now():
             self._run = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1).boxed_run
+        self.sequences = SEQUENCES[decoder.device.type]
         self._tensors = [layer.tensors() for layer in decoder.layers]
 
     def __call__(self, x: torch.Tensor, rotation: Rotation, step: Pass, cache: Cache) -> torch.Tensor:
@@ -99,13 +100,13 @@ def read(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, positions: t
     count, length, kv_heads, size = keys.shape
     groups = q.to(torch.float32).view(count, 1, kv_heads, -1, size) * size**-0.5
     scores = (groups * keys.to(torch.float32)[:, :, :, None]).sum(-1)  # (N, S, K, H / K)
-    unseen = torch.arange(length) > positions[:, None]
+    unseen = torch.arange(length, device=q.device) > positions[:, None]
     chances = scores.masked_fill(unseen[:, :, None, None], -torch.inf).softmax(1)
     mixed = (chances[..., None] * values.to(torch.float32)[:, :, :, None]).sum(1)
     return mixed.reshape(count, -1).to(q.dtype)
 
 
-def file_name(artifact: Artifact, threads: int) -> str:
+def file_name(artifact: Artifact, threads: int, device: torch.device) -> str:
     """The name of what would be compiled: a digest over all that it follows from."""
     here = Path(__file__).parent
     facts = {
@@ -113,7 +114,7 @@ def file_name(artifact: Artifact, threads: int) -> str:
         "scheme": artifact.scheme,
         "threads": threads,  # of which the compiled loops are cut into
         "torch": torch.__version__,
-        "processor": _processor(),
+        "processor": _processor() if device.type == "cpu" else _gpu(device),
         "sources": [hashlib.sha256((here / name).read_bytes()).hexdigest() for name in _SOURCES],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32] + ".pt2"
@@ -121,25 +122,26 @@ def file_name(artifact: Artifact, threads: int) -> str:
 
 def compiled(artifact: Artifact, decoder: Decoder, threads: int, folder: Path) -> Path:
     """The file in `folder` for this model and machine, compiled first where it is missing."""
-    target = folder / file_name(artifact, threads)
+    device = decoder.device
+    target = folder / file_name(artifact, threads, device)
     if target.exists():
         return target
     torch.set_num_threads(threads)
     sequences, length, room = (torch.export.Dim(name, min=low, max=high) for name, low, high in (
-        ("sequences", 1, SEQUENCES), ("length", 2, 2**24), ("room", 2, 2**31))
+        ("sequences", 1, SEQUENCES[device.type]), ("length", 2, 2**24), ("room", 2, 2**31))
     )  # fmt: skip
     layer, a = decoder.layers[0], artifact.architecture
-    cache = torch.zeros(64, a.kv_heads, a.head_dim, dtype=decoder.dtype)
-    places = torch.arange(3) * 20
+    cache = torch.zeros(64, a.kv_heads, a.head_dim, dtype=decoder.dtype, device=device)
+    places = torch.arange(3, device=device) * 20
     # each with the sizes that may change; three sequences of five positions stand for any. No tensor twice:
     # two inputs that are one here would be taken for one for ever
     step = {
-        "x": (torch.zeros(3, a.hidden_size), {0: sequences}),
-        "cos": (torch.zeros(3, 1, a.head_dim // 2), {0: sequences}),
-        "sin": (torch.zeros(3, 1, a.head_dim // 2), {0: sequences}),
-        "positions": (torch.full((3,), 4), {0: sequences}),
+        "x": (torch.zeros(3, a.hidden_size, device=device), {0: sequences}),
+        "cos": (torch.zeros(3, 1, a.head_dim // 2, device=device), {0: sequences}),
+        "sin": (torch.zeros(3, 1, a.head_dim // 2, device=device), {0: sequences}),
+        "positions": (torch.full((3,), 4, device=device), {0: sequences}),
         "places": (places, {0: sequences}),
-        "table": (places[:, None] + torch.arange(5), {0: sequences, 1: length}),
+        "table": (places[:, None] + torch.arange(5, device=device), {0: sequences, 1: length}),
         "keys": (cache, {0: room}),
         "values": (cache.clone(), {0: room}),
     }
@@ -171,6 +173,10 @@ def _processor() -> list[str]:
     return sorted({line for line in lines if line.startswith(("model name", "flags"))})
 
 
+def _gpu(device: torch.device) -> list[str]:
+    return [torch.cuda.get_device_name(device), str(torch.cuda.get_device_capability(device))]
+
+
 def _end_with_stdin() -> None:
     sys.stdin.read()
     os._exit(ENDED)
@@ -183,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--digest", required=True, help="its sha256:<hex>")
     parser.add_argument("--threads", type=int, required=True, help="as the server will be given")
     parser.add_argument("--output", required=True, type=Path, help="the server's --compile-cache")
+    parser.add_argument("--device", choices=DEVICES, help="as the server will be given")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end early with who started it")
     args = parser.parse_args(argv)
     if args.until_stdin_closes:
@@ -196,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"compile: --output {error}", file=sys.stderr)
         return BAD_FOLDER
     artifact = open_artifact(Path(args.model_uri.removeprefix("file://")), args.digest)
-    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights))
+    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights, find_device(args.device)))
     print(compiled(artifact, decoder, args.threads, folder), flush=True)
     return 0
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from workloads.serving.answers import accept, body, pieces, whole
 from workloads.serving.engine import Job
 from workloads.serving.exchange import exchange
+from workloads.serving.models import Models
 from workloads.serving.openai import Answer, Ask, parse, usage
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
@@ -19,24 +20,26 @@ class BrokenAnswer(Exception):
     """A stream that cannot be finished: its connection closes without the end that HTTP wants."""
 
 
-def routes(state: State) -> APIRouter:
+def routes(models: Models) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/completions")
     async def completions(request: Request) -> Response:
-        return await _answer(request, state, chat=False)
+        return await _answer(request, models, chat=False)
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        return await _answer(request, state, chat=True)
+        return await _answer(request, models, chat=True)
 
     @router.get("/v1/models")
-    async def models() -> Response:
-        return JSONResponse({"object": "list", "data": [_card(state)] if state.loaded else []})
+    async def cards() -> Response:
+        loaded = [_card(state) for state in models.states if state.loaded]
+        return JSONResponse({"object": "list", "data": loaded})
 
     @router.get("/v1/models/{name}")
-    async def model(name: str) -> Response:
-        state.require(name)
+    async def card(name: str) -> Response:
+        state = models.get(name)
+        state.require()
         return JSONResponse(_card(state))
 
     return router
@@ -56,8 +59,9 @@ def _card(state: State) -> dict[str, Any]:
     }
 
 
-async def _answer(request: Request, state: State, chat: bool) -> Response:
-    ask = parse(await body(request, state), chat)
+async def _answer(request: Request, models: Models, chat: bool) -> Response:
+    ask = parse(await body(request, models.limits), chat)
+    state = models.get(ask.model)
     job = await accept(ask, state, request)
     answer = Answer.start(chat, state.name, state.fingerprint)
     if ask.stream:

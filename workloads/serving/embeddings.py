@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 
 from workloads.serving.answers import body
 from workloads.serving.exchange import exchange
+from workloads.serving.models import Models
 from workloads.serving.openai import refuse
 from workloads.serving.protocol import ApiError, json_object, whole_text, wrong
 from workloads.serving.state import State
@@ -67,12 +68,12 @@ class Embedder:
         return self._counts
 
 
-def routes(state: State) -> APIRouter:
+def routes(models: Models) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
-        ask = json_object(await body(request, state))
+        ask = json_object(await body(request, models.limits))
         refuse(ask, NEUTRAL)
         model, form = ask.get("model"), ask.get("encoding_format") or "float"
         if not isinstance(model, str):
@@ -80,8 +81,8 @@ def routes(state: State) -> APIRouter:
         if form not in ("float", "base64"):
             raise wrong("encoding_format", form, "float or base64")
         texts = texts_of("input", ask.get("input"))
-        vectors, tokens = await embed(state, model, texts, request)
-        state.metrics.ignored(exchange(request), len(ask.keys() - FIELDS))
+        vectors, tokens = await embed(models.get(model), texts, request)
+        models.metrics.ignored(exchange(request), len(ask.keys() - FIELDS))
         data = [
             {
                 "object": "embedding",
@@ -96,15 +97,13 @@ def routes(state: State) -> APIRouter:
     return router
 
 
-async def embed(
-    state: State, model: str, texts: Sequence[str], request: Request
-) -> tuple[list[list[float]], int]:
-    """Raises ApiError, also where `model` is not an encoder."""
-    loaded = state.require(model)
+async def embed(state: State, texts: Sequence[str], request: Request) -> tuple[list[list[float]], int]:
+    """Raises ApiError, also where the model is not an encoder."""
+    loaded = state.require()
     if loaded.embed is None:
         raise ApiError(
             400,
-            f"model {model!r} continues text, it gives no embeddings; use /v1/completions",
+            f"model {state.name!r} continues text, it gives no embeddings; use /v1/completions",
             "model",
             "not_an_encoder",
         )

@@ -38,7 +38,8 @@ class Encoder:
         self._vectors = {
             name: tensors[name] for name, shape in architecture.tensor_shapes().items() if len(shape) == 1
         }
-        self.dtype = self._matrices["embeddings.word_embeddings"].dtype
+        words = self._matrices["embeddings.word_embeddings"]
+        self.dtype, self._device = words.dtype, words.device
 
     def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """One vector of length 1 per text, (N, C), and how many tokens were read.
@@ -65,14 +66,15 @@ class Encoder:
 
     @torch.inference_mode()
     def _embed(self, rows: list[list[int]]) -> torch.Tensor:
-        lengths = torch.tensor([len(row) for row in rows])
-        longest = int(lengths.max())
-        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows])  # (N, T)
-        there = torch.arange(longest) < lengths[:, None]  # (N, T): not padding
+        device = self._device
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        longest = max(map(len, rows))
+        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)  # (N, T)
+        there = torch.arange(longest, device=device) < lengths[:, None]  # (N, T): not padding
         at = self._matrices
         x = at["embeddings.word_embeddings"].rows(tokens)
-        x = x + at["embeddings.position_embeddings"].rows(torch.arange(longest))
-        x = x + at["embeddings.token_type_embeddings"].rows(torch.zeros(1, dtype=torch.long))
+        x = x + at["embeddings.position_embeddings"].rows(torch.arange(longest, device=device))
+        x = x + at["embeddings.token_type_embeddings"].rows(torch.zeros(1, dtype=torch.long, device=device))
         x = self._norm("embeddings.LayerNorm", x)
         for layer in range(self.architecture.layers):
             name = f"encoder.layer.{layer}."

@@ -4,35 +4,49 @@ import argparse
 import ipaddress
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from workloads.remote import is_remote, open_address
+from workloads.serving.device import DEVICES
 
 
 def flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; ends the process with code 2 when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m workloads.serving.server", description="Serve one model."
+        prog="python -m workloads.serving.server", description="Serve one model, or several."
     )
+    parser.add_argument("--model-uri", type=_folder, help="a path, file://, s3:// or gs:// folder")
+    parser.add_argument("--model-name", help="the name clients ask for")
+    parser.add_argument("--digest", type=_digest, help="sha256:<hex> that publish printed")
     parser.add_argument(
-        "--model-uri", required=True, type=_folder, help="a path, file://, s3:// or gs:// folder"
+        "--model",
+        action="append",
+        type=_source,
+        dest="models",
+        metavar="NAME=URI@DIGEST",
+        help="those three in one, and again for each further model; queue, slots and cache are each model's own",
     )
-    parser.add_argument("--model-name", required=True, help="the name clients ask for")
-    parser.add_argument("--digest", required=True, type=_digest, help="sha256:<hex> that publish printed")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; the default is this machine only"
     )
     parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one and says which")
     parser.add_argument(
-        "--threads", type=_count, default=1, help="threads per pass; not more than free cores"
+        "--device", choices=DEVICES, help="where models are computed. Default: a GPU where there is one"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_count,
+        default=1,
+        help="threads per pass; models that compute at the same time take as many each",
     )
     parser.add_argument(
         "--queue", type=_count, default=8, help="requests that may wait beside the running ones"
     )
     parser.add_argument("--slots", type=_count, default=8, help="requests answered at the same time")
     parser.add_argument(
-        "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers together"
+        "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers of a model"
     )
     parser.add_argument(
         "--compile-cache",
@@ -80,8 +94,45 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         help="anybody who reaches the port may ask: a gateway stands in front",
     )
     args = parser.parse_args(argv)
+    args.models = _models(parser, args)
     _check_access(parser, args)
     return args
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model to serve: the name clients ask for, its folder, and the digest to insist on."""
+
+    name: str
+    place: Path | str
+    digest: str
+
+
+def _models(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[Source]:
+    single = [args.model_name, args.model_uri, args.digest]
+    if args.models and any(single):
+        parser.error(
+            "--model stands in place of --model-uri, --model-name and --digest; give the one or the others"
+        )
+    if not args.models and not all(single):
+        parser.error(
+            "give --model-uri, --model-name and --digest, or --model NAME=URI@sha256:... for each model"
+        )
+    models = args.models or [Source(*single)]
+    for index, model in enumerate(models):
+        if model.name in [other.name for other in models[:index]]:
+            parser.error(f"--model {model.name}=...: that name is given twice; clients tell models by it")
+    return models
+
+
+def _source(value: str) -> Source:
+    name, equals, rest = value.partition("=")
+    place, at, digest = rest.rpartition("@")
+    if not (name and equals and place and at):
+        raise argparse.ArgumentTypeError(
+            f"{value!r}: write NAME=URI@sha256:..., as --model-name, --model-uri and --digest"
+        )
+    return Source(name, _folder(place), _digest(digest))
 
 
 def _check_access(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

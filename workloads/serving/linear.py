@@ -25,6 +25,13 @@ INT4_ROWS = 16  # the packed int4 kernel's: rows are a multiple of this
 WIDENED_ROWS = (
     1536  # widened at a time: the bf16 copy stays in a core's cache, which counts for an output matrix
 )
+INT_MM_ROWS = 16  # on CUDA torch._int_mm takes more rows than this only: so many of zeros are added
+INT_MM_SIDE = 8  # and there columns and rows of the matrix are a multiple of this
+INT4_SIDE, INT4_TILES = (
+    8,
+    8,
+)  # CUDA's packed int4 kernel: rows a multiple of the one, columns of 16 times the other
+INT4_CAPABILITY = (8, 0)  # of the device for that kernel
 CANDIDATES = 32  # output rows recomputed in fp32: more than can tie within bf16's rounding of the best
 
 
@@ -35,6 +42,7 @@ class PlainLinear:
         self.weight = weight
         self.dtype = weight.dtype  # of what `__call__` takes and gives
         self.shape: tuple[int, ...] = tuple(weight.shape)
+        self.device = weight.device
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, self.weight)
@@ -45,7 +53,9 @@ class PlainLinear:
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         """The same product in fp32, weights widened first: what the fast path is measured against."""
-        return functional.linear(x.to(torch.float32), self.rows(torch.arange(self.shape[0])))
+        return functional.linear(
+            x.to(torch.float32), self.rows(torch.arange(self.shape[0], device=self.device))
+        )
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
         """fp32 logits (..., rows) for fp32 positions (..., columns).
@@ -62,21 +72,28 @@ class PlainLinear:
 
 
 class Int8Linear(PlainLinear):
-    """An int8 matrix with an fp32 scale per row; bf16 in and out on the fast path."""
+    """An int8 matrix with an fp32 scale per row; bf16 in and out on the fast path.
+
+    On a GPU it is widened: torch's packed kernel gives each output to one thread there and reads the matrix without
+    order (ATen/native/cuda/int8mm.cu). Compiled, the widening is part of the product.
+    """
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
         # storage.py lays matrices out on the boundary; from anywhere else they are copied onto one
-        super().__init__(weight if _aligned(weight) else weight.clone())
+        on_cpu = weight.device.type == "cpu"
+        super().__init__(weight if not on_cpu or _aligned(weight) else weight.clone())
         self.dtype = torch.bfloat16
         self.scale = scale
         self._scale16 = scale.to(torch.bfloat16)  # the kernel wants scales in the input's dtype
-        fits = weight.shape[1] % PACKED_COLUMNS == 0
+        fits = on_cpu and weight.shape[1] % PACKED_COLUMNS == 0
         # private in torch: absent is survivable
         self._packed = getattr(torch, "_weight_int8pack_mm", None) if fits else None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._packed is not None and x.shape[0] <= PACKED_TOKENS and _aligned(x):
             return self._packed(x, self.weight, self._scale16)
+        if self.device.type != "cpu":
+            return functional.linear(x, self.weight.to(x.dtype)) * self._scale16
         blocks = self.weight.split(WIDENED_ROWS)  # every int8 value is exact in bf16
         return torch.cat([functional.linear(x, block.to(x.dtype)) for block in blocks], -1) * self._scale16
 
@@ -88,8 +105,14 @@ class Int8DynamicLinear(Int8Linear):
     """An int8 matrix whose inputs are rounded to int8 as well, with one scale per token."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self.device.type != "cpu" and any(side % INT_MM_SIDE for side in self.shape):
+            return self.plain(x).to(x.dtype)
         values, steps = _int8_tokens(x)
-        return (torch.ops.aten._int_mm(values, self.weight.t()) * (steps * self.scale)).to(x.dtype)
+        count = values.shape[0]
+        if self.device.type != "cpu":
+            values = functional.pad(values, (0, 0, 0, INT_MM_ROWS))
+        sums = torch.ops.aten._int_mm(values, self.weight.t())[:count]
+        return (sums * (steps * self.scale)).to(x.dtype)
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         values, steps = _int8_tokens(x)
@@ -102,8 +125,8 @@ class Int8DynamicLinear(Int8Linear):
 class Int4Linear(PlainLinear):
     """A 4-bit matrix, two columns in a byte, with a bf16 scale and zero per group of columns; bf16 in and out.
 
-    The packed kernel wants an order that depends on the processor and is not documented, so it is made here, at
-    load: a second copy of the nibbles in this process's own memory.
+    The packed kernels want orders of their own, that of a CPU depends on the processor, so they are made here, at
+    load: a second copy of the nibbles, in this process's own memory or the device's.
     """
 
     def __init__(self, weight: torch.Tensor, scales_zeros: torch.Tensor) -> None:
@@ -112,13 +135,25 @@ class Int4Linear(PlainLinear):
         self.shape = (weight.shape[0], 2 * weight.shape[1])
         self.scales_zeros = scales_zeros  # (groups, rows, 2)
         self.group = self.shape[1] // scales_zeros.shape[0]
-        pack = getattr(torch.ops.aten, "_convert_weight_to_int4pack_for_cpu", None)
-        fits = self.shape[0] % INT4_ROWS == 0 and weight.device.type == "cpu"
-        self._packed = pack(_nibbles(weight).to(torch.int32), 1) if pack is not None and fits else None
+        self._packed = self._pack()
+
+    def _pack(self) -> torch.Tensor | None:
+        """In the order of the device's kernel; None where there is none for this shape."""
+        rows, columns = self.shape
+        if self.device.type == "cpu":
+            pack = getattr(torch.ops.aten, "_convert_weight_to_int4pack_for_cpu", None)
+            fits = pack is not None and rows % INT4_ROWS == 0
+            return pack(_nibbles(self.weight).to(torch.int32), 1) if fits else None
+        if rows % INT4_SIDE or columns % (16 * INT4_TILES) or _capability(self.device) < INT4_CAPABILITY:
+            return None
+        swapped = self.weight << 4 | self.weight >> 4  # there the even column is the high nibble
+        return torch.ops.aten._convert_weight_to_int4pack(swapped, INT4_TILES)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._packed is not None and x.shape[0] <= INT4_PACKED_TOKENS:
-            kernel = torch.ops.aten._weight_int4pack_mm_for_cpu
+            on_cpu = self.device.type == "cpu"
+            aten = torch.ops.aten
+            kernel = aten._weight_int4pack_mm_for_cpu if on_cpu else aten._weight_int4pack_mm
             return kernel(x.contiguous(), self._packed, self.group, self.scales_zeros)
         return functional.linear(x, self._widened(self.weight, self.scales_zeros))
 
@@ -168,7 +203,7 @@ def matrix(tensors: dict[str, torch.Tensor], name: str) -> Linear:
     """
     weight = tensors[name]
     if weight.dtype == torch.float8_e4m3fn:
-        check_device(SCHEMES["fp8"])
+        check_device(SCHEMES["fp8"], weight.device)
         return Float8Linear(weight, tensors[name + SCALE])
     if weight.dtype == torch.uint8:
         return Int4Linear(weight, tensors[name + SCALES_ZEROS])
@@ -184,6 +219,10 @@ def _int8_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     wide = x.to(torch.float32)
     steps = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
     return (wide / steps).round_().to(torch.int8), steps
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 def _nibbles(weight: torch.Tensor) -> torch.Tensor:

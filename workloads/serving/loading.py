@@ -1,72 +1,128 @@
-"""From a published folder to a model that answers."""
+"""From published folders to models that answer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
-from workloads.remote import fetch
+from workloads.manifest import ManifestError
+from workloads.remote import RemoteError, fetch
 from workloads.serving.artifact import Artifact, open_artifact
 from workloads.serving.chat import ChatTemplate
+from workloads.serving.device import find_device, free_bytes
 from workloads.serving.embeddings import Embedder
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.log import say
-from workloads.serving.memory import cache_positions
+from workloads.serving.memory import MIB, CacheTooLarge, available_bytes, check_cache
 from workloads.serving.probe import watch
 from workloads.serving.state import Loaded, State
 from workloads.serving.terms import Options
 
 if TYPE_CHECKING:
+    import torch
+
     from workloads.serving.model import Decoder
 
 
+class BadModel(Exception):
+    """A model that cannot be served; the message names it where there are several, and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How models are loaded, all of a server alike."""
+
+    threads: int
+    """Per pass."""
+    cache_mib: int
+    """Of each model."""
+    waiting: int
+    """Requests that may wait for an encoder."""
+    compile_cache: Path | None = None
+    device: str | None = None
+    """Its name; None is a GPU where there is one."""
+    probe_seconds: float | None = None
+    """Between two measurements of quality; None measures none."""
+
+
 def load(
-    state: State,
-    place: Path | str,
-    threads: int,
-    cache_mib: int,
-    waiting: int,
-    compile_cache: Path | None,
-    probe_seconds: float | None,
+    sources: Sequence[tuple[State, Path | str]],
+    how: How,
+    idle: Callable[[], bool],
     clock: Callable[[], float],
 ) -> None:
-    """Fetch (from an object store), verify and load a folder, answer once, and only then let `state` be ready.
+    """Fetch (from an object store), verify and load each folder, let it answer once, and only then be ready.
 
-    Raises ManifestError, RemoteError, CacheTooLarge, or what loading an unsuitable model raises.
+    All are verified before any is loaded. Raises BadModel, CacheTooLarge or NoDevice.
     """
-    folder = place if isinstance(place, Path) else fetch(place, state.digest)
-    artifact = open_artifact(folder, state.digest)  # before torch: a refusal should be quick
-    say(f"verified after {clock():.1f} s", "verified")
+    several = len(sources) > 1
+    opened: list[tuple[State, Path, Artifact]] = []
+    for state, place in sources:
+        with _named(state, place, several):
+            folder = place if isinstance(place, Path) else fetch(place, state.digest)
+            opened.append((state, folder, open_artifact(folder, state.digest)))
+    say(f"verified after {clock():.1f} s", "verified")  # before torch: a refusal should be quick
     import torch
 
     say(f"torch imported after {clock():.1f} s", "torch_imported")
-    torch.set_num_threads(threads)
-    encodes = isinstance(artifact.shape, EncoderArchitecture)
-    decoder = None if encodes else _decoder(state, artifact, cache_mib)
-    embedder = _embedder(artifact, waiting) if encodes else None
-    state.metrics.model(state.name, state.version, state.digest, artifact.scheme, embedder or state.engine)
-    state.loaded = _loaded(artifact, embedder)
-    ready = f"{state.name} {state.digest} ready after {clock():.1f} s"
-    say(ready, "ready", model=state.name, version=state.version, seconds=round(clock(), 2))
-    watch(state, artifact, decoder, lambda: not state.open_answers, probe_seconds)
-    if decoder is not None and compile_cache is not None:
-        from workloads.serving.behind import accelerate
+    torch.set_num_threads(how.threads)
+    device = find_device(how.device)
+    made: list[tuple[State, Path, Artifact, Decoder]] = []
+    for state, folder, artifact in opened:
+        with _named(state, folder, several):
+            encodes = isinstance(artifact.shape, EncoderArchitecture)
+            embedder, decoder = _embedder(artifact, device, how.waiting) if encodes else None, None
+            if not encodes:
+                # a CPU's caches are promised and take their memory later, a GPU's are there
+                models = len(made) + 1 if device.type == "cpu" else 1
+                decoder = _decoder(state, artifact, device, how.cache_mib, models)
+                made.append((state, folder, artifact, decoder))
+        state.metrics.model(
+            state.name, state.version, state.digest, artifact.scheme, embedder or state.engine
+        )
+        state.loaded = _loaded(artifact, embedder)
+        ready = f"{state.name} {state.digest} on {device} ready after {clock():.1f} s"
+        say(ready, "ready", model=state.name, version=state.version, seconds=round(clock(), 2))
+        watch(state, artifact, decoder, idle, how.probe_seconds)
+    for state, folder, artifact, decoder in made:
+        if how.compile_cache is not None:
+            from workloads.serving.behind import accelerate
 
-        accelerate(decoder, artifact, folder, state.digest, threads, compile_cache)
+            accelerate(decoder, artifact, folder, state.digest, how.threads, how.compile_cache)
 
 
-def _decoder(state: State, artifact: Artifact, cache_mib: int) -> "Decoder":
-    """A model that has made a token, running in the engine."""
+@contextmanager
+def _named(state: State, place: Path | str, several: bool) -> Iterator[None]:
+    """Turns what a model is refused for into BadModel."""
+    about = f"model {state.name!r}: " if several else ""
+    try:
+        yield
+    except CacheTooLarge:
+        raise
+    except (ManifestError, RemoteError) as error:
+        raise BadModel(f"{about}{error}") from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise BadModel(f"{about}{place}: cannot be loaded ({why}); publish it again") from error
+
+
+def _decoder(
+    state: State, artifact: Artifact, device: "torch.device", cache_mib: int, models: int
+) -> "Decoder":
+    """A model that has made a token, running in the engine; the last of `models` that take as much cache."""
     from workloads.serving.generate import Generator
     from workloads.serving.model import Decoder
     from workloads.serving.scheduler import Scheduler
     from workloads.serving.storage import read_tensors
 
-    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights))
+    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights, device))
     tokenizer = Tokenizer.from_str(artifact.tokenizer)
-    positions = cache_positions(cache_mib, decoder.position_bytes)
+    check_cache(cache_mib, models, available_bytes() if device.type == "cpu" else free_bytes(device))
+    positions = cache_mib * MIB // decoder.position_bytes
     list(Generator(decoder, tokenizer).generate([0], Options(max_tokens=1, temperature=0)))
     state.engine.start(Scheduler(decoder, tokenizer, positions))
     return decoder
@@ -87,13 +143,13 @@ def _loaded(artifact: Artifact, embedder: Embedder | None) -> Loaded:
     )
 
 
-def _embedder(artifact: Artifact, waiting: int) -> Embedder:
+def _embedder(artifact: Artifact, device: "torch.device", waiting: int) -> Embedder:
     """An encoder that has given a vector; `waiting` requests may wait for the one at work."""
     from workloads.serving.encoder import Encoder
     from workloads.serving.storage import read_tensors
 
     encoder = Encoder(
-        artifact.encoder, read_tensors(artifact.weights), Tokenizer.from_str(artifact.tokenizer)
+        artifact.encoder, read_tensors(artifact.weights, device), Tokenizer.from_str(artifact.tokenizer)
     )
     encoder.embed(["warm"])
     return Embedder(encoder.embed, waiting + 1)

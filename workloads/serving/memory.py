@@ -11,15 +11,14 @@ class CacheTooLarge(Exception):
     """The cache does not fit this machine or container, or is too small for anything."""
 
 
-def cache_positions(mib: int, position_bytes: int) -> int:
-    """Positions in `mib` MiB of cache at `position_bytes` each. Raises CacheTooLarge."""
-    free = available_bytes()
-    if mib * MIB > free:
+def check_cache(mib: int, models: int, free: int) -> None:
+    """Raises CacheTooLarge unless as many models as that may take `mib` MiB of cache each, of `free` bytes."""
+    if models * mib * MIB > free:
+        each = f" for each of {models} models" if models > 1 else ""
         raise CacheTooLarge(
-            f"--cache-mib {mib}: {free // MIB} MiB of memory are available here; "
+            f"--cache-mib {mib}{each}: {free // MIB} MiB of memory are available here; "
             "give less, or the server more memory"
         )
-    return mib * MIB // position_bytes
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int:

@@ -26,12 +26,14 @@ from workloads.serving.linear import matrix
 class Cache:
     """Keys and values of all sequences, (positions, K, D) for each layer; which are whose, others decide."""
 
-    def __init__(self, architecture: Architecture, positions: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, architecture: Architecture, positions: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         shape = (architecture.layers, positions, architecture.kv_heads, architecture.head_dim)
         # zeros: a masked position counts nothing times its value, and nothing times what lay in memory may be
-        # NaN; the system hands zeros out page by page, so what is never reached takes no memory
-        self.keys = torch.zeros(shape, dtype=dtype).unbind()
-        self.values = torch.zeros(shape, dtype=dtype).unbind()
+        # NaN; a CPU's system hands zeros out page by page, so what is never reached takes no memory
+        self.keys = torch.zeros(shape, dtype=dtype, device=device).unbind()
+        self.values = torch.zeros(shape, dtype=dtype, device=device).unbind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,10 @@ class Decoder:
         self._norm = tensors["model.norm.weight"]
         self.layers = [Layer.read(tensors, f"model.layers.{index}.") for index in range(architecture.layers)]
         self.dtype = self._embedding.dtype
+        self.device = self._embedding.device
         self.fast: Fast | None = None  # may be set while answers are made: the next pass takes it
-        steps = torch.arange(0, architecture.head_dim, 2, dtype=torch.float32) / architecture.head_dim
+        steps = torch.arange(0, architecture.head_dim, 2, dtype=torch.float32, device=self.device)
+        steps /= architecture.head_dim
         self._frequencies = 1.0 / architecture.rope_theta**steps / architecture.rope_factor
 
     @property
@@ -102,7 +106,7 @@ class Decoder:
 
     def new_cache(self, positions: int) -> Cache:
         """Room for `positions` positions of all sequences together."""
-        return Cache(self.architecture, positions, self.dtype)
+        return Cache(self.architecture, positions, self.dtype, self.device)
 
     @torch.inference_mode()
     def forward(self, step: Pass, cache: Cache) -> torch.Tensor:
@@ -116,9 +120,11 @@ class Decoder:
     def all_logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """fp32 logits (T, vocabulary) of every position of `tokens` (T,), in one pass; for measuring."""
         count = tokens.shape[0]
-        places = torch.arange(count)
-        whole = Chunk(0, count, places, causal(0, count))
-        step = Pass(tokens, places, places, decoding=None, mask=None, chunks=[whole], wanted=places)
+        places = torch.arange(count, device=self.device)
+        whole = Chunk(0, count, places, causal(0, count, self.device))
+        step = Pass(
+            tokens.to(self.device), places, places, decoding=None, mask=None, chunks=[whole], wanted=places
+        )
         return self.forward(step, self.new_cache(count))
 
     def _hidden(self, step: Pass, cache: Cache) -> torch.Tensor:
@@ -152,9 +158,9 @@ def _attend(step: Pass, keys: torch.Tensor, values: torch.Tensor) -> Attend:
     return attend
 
 
-def causal(start: int, end: int) -> torch.Tensor:
+def causal(start: int, end: int, device: torch.device) -> torch.Tensor:
     """(end - start, end): positions `start` to `end` see themselves and all before them."""
-    return torch.ones(end - start, end, dtype=torch.bool).tril(start)
+    return torch.ones(end - start, end, dtype=torch.bool, device=device).tril(start)
 
 
 def _mix(

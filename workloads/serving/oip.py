@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from workloads.serving.answers import accept, body, whole
 from workloads.serving.embeddings import embed, texts_of
+from workloads.serving.models import Models
 from workloads.serving.openai import read
 from workloads.serving.protocol import ApiError, json_object, kind, wrong
 from workloads.serving.state import State
@@ -21,16 +22,17 @@ NOT_PARAMETERS = (
 )  # said elsewhere, or have no place here
 
 
-def routes(state: State) -> APIRouter:
+def routes(models: Models) -> APIRouter:
     router = APIRouter()
 
     @router.get("/v2")
     async def server() -> Response:
-        return JSONResponse({"name": "skerry", "version": state.version, "extensions": []})
+        return JSONResponse({"name": "skerry", "version": models.version, "extensions": []})
 
     @router.get("/v2/models/{name}")
-    async def model(name: str) -> Response:
-        loaded = state.require(name)
+    async def metadata(name: str) -> Response:
+        state = models.get(name)
+        loaded = state.require()
         size = loaded.vector_size
         vectors = {"name": "embedding", "datatype": "FP32", "shape": [-1, size]}
         text = {"name": "text", "datatype": "BYTES", "shape": [1]}
@@ -46,15 +48,16 @@ def routes(state: State) -> APIRouter:
 
     @router.post("/v2/models/{name}/infer")
     async def infer(name: str, request: Request) -> Response:
-        ask = json_object(await body(request, state))
-        loaded = state.require(name)
+        ask = json_object(await body(request, models.limits))
+        state = models.get(name)
+        loaded = state.require()
         texts = _texts(ask.get("inputs"))
         parameters = {} if ask.get("parameters") is None else ask["parameters"]
         if not isinstance(parameters, dict):
             raise wrong("parameters", parameters, 'an object such as {"max_tokens": 16}')
         _check_outputs(ask.get("outputs"), "embedding" if loaded.vector_size else "text")
         if loaded.vector_size:
-            vectors, tokens = await embed(state, name, texts, request)
+            vectors, tokens = await embed(state, texts, request)
             output = _tensor("embedding", "FP32", [len(texts), loaded.vector_size], list(chain(*vectors)))
             facts: dict[str, Any] = {"prompt_tokens": tokens}
         else:

@@ -28,6 +28,7 @@ from workloads.remote import RemoteError, check_output, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.artifact import FORMAT
 from workloads.serving.canary import write_canary
+from workloads.serving.device import find_device
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.quality import Gate, Quality, TooMuchLost, judge, load_model, reference
 from workloads.serving.quantize import quantize, tensor_bytes
@@ -54,7 +55,7 @@ def publish(source_uri: str, scheme: str, output_uri: str, gate: Gate = JUDGED) 
     OutputRefused; the output is then untouched.
     """
     config = find_scheme(scheme)
-    check_device(config)
+    check_device(config, find_device(None))
     output = place(output_uri, "--output")
     if isinstance(output, Path):
         _check_output(source_uri, output)
@@ -99,16 +100,19 @@ def write_model(folder: Path, source: Source, scheme: str) -> dict[str, Any]:
 
 
 def judge_written(folder: Path, source: Source, scheme: str, gate: Gate) -> Quality:
-    """Measure the model file in `folder`, as a server will map it, against its source. Raises TooMuchLost.
+    """Measure the model file in `folder`, as a server will read it, against its source, on a GPU where there is one.
 
+    Raises TooMuchLost.
     Where nothing was rounded, the values themselves are compared, and the quality is the source's.
     """
+    device = find_device(None)
     with open(folder / WEIGHTS, "rb") as file:
-        written = read_tensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        written = read_tensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), device)
+    original = {name: tensor.to(device) for name, tensor in source.tensors.items()}
     config, tokenizer = find_scheme(scheme), Tokenizer.from_str(source.tokenizer)
-    compared = reference(source.architecture, source.tensors, source.tokenizer)
+    compared = reference(source.architecture, original, source.tokenizer)
     same = isinstance(config, Keep) and all(
-        torch.equal(written[name], tensor) for name, tensor in source.tensors.items()
+        torch.equal(written[name], tensor) for name, tensor in original.items()
     )
     measured = compared if same else load_model(source.architecture, written, source.tokenizer)
     return judge(compared, measured, tokenizer, scheme, config, gate)

@@ -127,7 +127,8 @@ def windows(
     for text in excerpts:
         for window in torch.tensor(tokenizer.encode(text, add_special_tokens=False).ids).split(size):
             if window.numel() > 1:
-                loss = functional.cross_entropy(decoder.all_logits(window)[:-1], window[1:], reduction="sum")
+                scores, next_ones = decoder.all_logits(window)[:-1], window[1:]
+                loss = functional.cross_entropy(scores, next_ones.to(scores.device), reduction="sum")
                 yield float(loss) / math.log(2), len(tokenizer.decode(window[1:].tolist()))
 
 
@@ -144,7 +145,8 @@ def agreement(source: Decoder, written: Decoder, tokenizer: Tokenizer, prompts: 
     """
     same = total = 0
     for prompt in prompts:
-        given = tokens = torch.tensor(tokenizer.encode(prompt, add_special_tokens=False).ids)
+        ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+        given = tokens = torch.tensor(ids, device=written.device)
         for _ in range(ANSWER_TOKENS):
             tokens = torch.cat((tokens, written.all_logits(tokens)[-1:].argmax(-1)))
         chosen = source.all_logits(tokens)[len(given) - 1 : -1].argmax(-1)

@@ -63,7 +63,7 @@ class Scheduler:
         taken = self._blocks.take(prompt, len(prompt) + options.max_tokens)
         if taken is None:
             return None
-        sequence = Sequence(prompt, options, *taken, self._ends, self._tokenizer)
+        sequence = Sequence(prompt, options, *taken, self._ends, self._tokenizer, self.decoder.device)
         self._running.append(sequence)
         self.counts.prompt_tokens += len(prompt)
         self.counts.prefix_tokens += sequence.cached
@@ -105,6 +105,7 @@ class Scheduler:
         return chunks
 
     def _pass(self, decoding: list[Sequence], chunks: list[tuple[Sequence, int]]) -> Pass:
+        device = self.decoder.device
         tokens = [sequence.tokens[-1] for sequence in decoding]
         positions = [sequence.cached for sequence in decoding]
         wanted = list(range(len(decoding)))
@@ -113,42 +114,43 @@ class Scheduler:
             start, end, first = sequence.cached, sequence.cached + count, len(tokens)
             tokens += sequence.tokens[start:end]
             positions += range(start, end)
-            pieces.append(Chunk(first, len(tokens), sequence.places[:end], causal(start, end)))
+            pieces.append(Chunk(first, len(tokens), sequence.places[:end], causal(start, end, device)))
             if end == sequence.prompt_tokens:
                 wanted.append(len(tokens) - 1)
-        at = torch.tensor(positions)
-        table, mask = self._places(decoding, at)
+        at = torch.tensor(positions, device=device)
+        table, mask = self._places(decoding, at, max(positions[: len(decoding)], default=0) + 1)
         places = [] if table is None else [table.gather(1, at[: len(decoding), None]).flatten()]
         places += [sequence.places[sequence.cached : sequence.cached + count] for sequence, count in chunks]
         return Pass(
-            torch.tensor(tokens),
+            torch.tensor(tokens, device=device),
             at,
             torch.cat(places),
             table,
             mask,
             pieces,
-            torch.tensor(wanted, dtype=torch.long),
+            torch.tensor(wanted, dtype=torch.long, device=device),
         )
 
     def _places(
-        self, decoding: list[Sequence], positions: torch.Tensor
+        self, decoding: list[Sequence], positions: torch.Tensor, longest: int
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Where the positions of `decoding` lie up to the longest, and which of them each one sees."""
+        """Where the positions of `decoding` lie up to the `longest`, and which of them each one sees."""
         if not decoding:
             return None, None
         if decoding != self._decoding:  # somebody came or went
             self._decoding = decoding
             self._table = pad_sequence([sequence.places for sequence in decoding], batch_first=True)
         last = positions[: len(decoding)]
-        longest = int(last.max()) + 1
-        mask = torch.arange(longest) <= last[:, None] if len(decoding) > 1 else None
+        mask = torch.arange(longest, device=last.device) <= last[:, None] if len(decoding) > 1 else None
         return self._table[:, :longest], None if mask is None else mask[:, None, None]
 
     def _advance(
         self, sequences: list[Sequence], scores: torch.Tensor
     ) -> list[tuple[Sequence, Piece | Exception]]:
         """Give each of `sequences` its next token out of `scores` (sequences, vocabulary)."""
-        best = scores.argmax(dim=-1).tolist()
+        best = scores.argmax(dim=-1).tolist()  # once for all: a device is waited for here and nowhere else
+        if not all(sequence.sampler.plain for sequence in sequences):
+            scores = scores.cpu()  # in one piece as well
         made: list[tuple[Sequence, Piece | Exception]] = []
         for sequence, likeliest, row in zip(sequences, best, scores, strict=True):
             before = sequence.made

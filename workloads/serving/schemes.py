@@ -5,6 +5,10 @@ may need than its source, unless the caller says otherwise.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class UnknownScheme(Exception):
 
 
 class UnsupportedScheme(Exception):
-    """This machine does not compute the scheme; the message names the rule and the remedy."""
+    """A device does not compute the scheme; the message names the rule and the remedy."""
 
 
 def find_scheme(name: str) -> Scheme:
@@ -83,16 +87,16 @@ def find_scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def check_device(scheme: Scheme) -> None:
-    """Raises UnsupportedScheme unless this machine computes `scheme`."""
+def check_device(scheme: Scheme, device: "torch.device") -> None:
+    """Raises UnsupportedScheme unless `device` computes `scheme`."""
     if not isinstance(scheme, Float8):
         return
     import torch  # only this scheme asks the device
 
-    found = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+    found = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
     if found is None or found < FP8_CAPABILITY:
-        here = "has no CUDA device" if found is None else f"has compute capability {found[0]}.{found[1]}"
+        here = "is no CUDA device" if found is None else f"has compute capability {found[0]}.{found[1]}"
         raise UnsupportedScheme(
-            f"scheme 'fp8': this machine {here}; float8 products need compute capability "
+            f"scheme 'fp8': device {str(device)!r} {here}; float8 products need compute capability "
             f"{FP8_CAPABILITY[0]}.{FP8_CAPABILITY[1]} or newer; use such a GPU, or publish as int8-weight-only"
         )

@@ -20,12 +20,14 @@ class Sequence:
         shared: int,
         ends: frozenset[int],
         tokenizer: Tokenizer,
+        device: torch.device,
     ) -> None:
         self.tokens = list(prompt)
         self.prompt_tokens = len(prompt)
         self.cached = shared * BLOCK_TOKENS  # tokens whose keys and values are in the cache
         self.blocks = blocks
-        self.places = (torch.tensor(blocks)[:, None] * BLOCK_TOKENS + torch.arange(BLOCK_TOKENS)).flatten()
+        within = torch.arange(BLOCK_TOKENS, device=device)
+        self.places = (torch.tensor(blocks, device=device)[:, None] * BLOCK_TOKENS + within).flatten()
         self.sampler = Sampler(options, ends)
         self._contents = contents(prompt[: self.cached])  # of the blocks that are full
         self._max_tokens = options.max_tokens

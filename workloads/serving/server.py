@@ -1,13 +1,15 @@
-"""Answer requests with one published model:
+"""Answer requests with published models:
 
     python -m workloads.serving.server --model-uri file:///artifacts/coder-int8 --model-name coder \\
         --digest sha256:... --port 8000 --threads 1
 
+Several models in one process: repeat `--model NAME=URI@sha256:...` in place of those three flags.
+
 The port is bound first and `/v2/health/live` answers at once; `/v2/health/ready` is 200 only after every file
-was verified against --digest and a first token was generated. SIGTERM: not ready, answers in flight finish,
+was verified against its digest and each model has made a first token. SIGTERM: not ready, answers in flight finish,
 exit. A second SIGTERM does not wait.
 
-Exit codes: 0 stopped as asked, 2 a wrong flag, 3 the model folder is refused (altered, incomplete, another
+Exit codes: 0 stopped as asked, 2 a wrong flag, 3 a model folder is refused (altered, incomplete, another
 digest, or not loadable), 4 the address cannot be bound.
 """
 
@@ -26,21 +28,22 @@ from types import FrameType
 
 import uvicorn
 
-from workloads.manifest import ManifestError
-from workloads.remote import RemoteError
 from workloads.serving.app import create_app
 from workloads.serving.auth import BadCredentials, Door, Identify, api_keys, signed_tokens
 from workloads.serving.connections import patient
+from workloads.serving.device import NoDevice
 from workloads.serving.engine import Engine
 from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
-from workloads.serving.loading import load
+from workloads.serving.loading import BadModel, How, load
 from workloads.serving.log import configure, say
 from workloads.serving.memory import CacheTooLarge
+from workloads.serving.metrics import Metrics
+from workloads.serving.models import Models
 from workloads.serving.state import State
 from workloads.serving.traces import Traces
 
-STOPPED, BAD_FLAG, BAD_MODEL, BAD_ADDRESS = 0, 2, 3, 4
+STOPPED, BAD_FLAG, REFUSED_MODEL, BAD_ADDRESS = 0, 2, 3, 4
 DRAIN_POLL_SECONDS = 0.02
 CLOSE_SECONDS = 5  # for a client that does not read its answer
 
@@ -48,9 +51,9 @@ CLOSE_SECONDS = 5  # for a client that does not read its answer
 class Server(uvicorn.Server):
     """uvicorn with our end: on SIGTERM keep answering health as not ready until the last answer is out."""
 
-    def __init__(self, config: uvicorn.Config, state: State, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, models: Models, drain_seconds: float) -> None:
         super().__init__(config)
-        self._state = state
+        self._models = models
         self._drain_seconds = drain_seconds
         self.exit_code = STOPPED
 
@@ -70,19 +73,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self._state.draining:
-            self._state.engine.cancel_all()
+        if self._models.draining:
+            self._models.cancel_all()
             self.should_exit = True
             return
-        self._state.draining = True
+        self._models.drain()
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
     def _drain(self) -> None:
         say("asked to stop: new requests are refused, answers in flight finish", "draining")
         deadline = time.monotonic() + self._drain_seconds
-        while self._state.open_answers and time.monotonic() < deadline:
+        while self._models.open_answers and time.monotonic() < deadline:
             time.sleep(DRAIN_POLL_SECONDS)
-        self._state.engine.cancel_all()
+        self._models.cancel_all()
         self.should_exit = True
 
 
@@ -133,10 +136,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(why, "refused", logging.ERROR)
         return BAD_ADDRESS
     limits = Limits(args.answer_seconds, args.answer_tokens, args.client_seconds)
-    state = State(args.model_name, args.digest, Engine(args.queue, args.slots), door, limits)
-    traces = Traces(state.metrics.spans)
+    metrics = Metrics()
+    states = [
+        State(one.name, one.digest, Engine(args.queue, args.slots), limits, metrics) for one in args.models
+    ]
+    models = Models(states, door, limits, metrics)
+    traces = Traces(metrics.spans)
     config = uvicorn.Config(
-        create_app(state, traces),
+        create_app(models, traces),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -144,8 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         http=patient(args.client_seconds),
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
-    server = Server(config, state, args.drain_seconds)
+    server = Server(config, models, args.drain_seconds)
 
+    how = How(args.threads, args.cache_mib, args.queue, args.compile_cache, args.device, args.probe_seconds)
+    sources = [(state, one.place) for state, one in zip(states, args.models, strict=True)]
     started = time.monotonic()
 
     def clock() -> float:
@@ -153,26 +162,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def loading() -> None:
         try:
-            load(
-                state,
-                args.model_uri,
-                args.threads,
-                args.cache_mib,
-                args.queue,
-                args.compile_cache,
-                args.probe_seconds,
-                clock,
-            )
-        except (ManifestError, RemoteError) as error:
+            load(sources, how, lambda: not models.open_answers, clock)
+        except BadModel as error:
             say(str(error), "refused", logging.ERROR)
-            server.refuse(BAD_MODEL)
-        except CacheTooLarge as error:
+            server.refuse(REFUSED_MODEL)
+        except (CacheTooLarge, NoDevice) as error:
             say(str(error), "refused", logging.ERROR)
             server.refuse(BAD_FLAG)
-        except Exception as error:
-            why = f"{args.model_uri}: cannot be loaded ({type(error).__name__}: {error}); publish it again"
-            say(why, "refused", logging.ERROR)
-            server.refuse(BAD_MODEL)
 
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,12 +1,10 @@
-"""What the server knows about itself and its model, shared by the loader and the routes."""
+"""What the server knows about one of its models, shared by the loader and the routes."""
 
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
-from workloads.serving.auth import Door
 from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine
 from workloads.serving.limits import Limits
@@ -34,18 +32,15 @@ class Loaded:
 
 @dataclass
 class State:
-    """One server. Ready means loaded and not draining."""
+    """One model. Ready means loaded and not draining."""
 
     name: str
     digest: str
     engine: Engine
-    door: Door = field(default_factory=Door)
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(default_factory=Metrics)
     loaded: Loaded | None = None
     draining: bool = False
-    open_answers: int = 0
-    """Requests whose answer is not completely handed to the network yet."""
 
     @property
     def ready(self) -> bool:
@@ -59,21 +54,8 @@ class State:
     def fingerprint(self) -> str:
         return f"skerry-{self.version}"
 
-    def headers(self) -> dict[str, str]:
-        """Response headers naming the model version and, where the environment says it, this replica."""
-        placed = {"x-skerry-region": "SKERRY_REGION", "x-skerry-replica": "SKERRY_REPLICA"}
-        found = {header: os.environ[name] for header, name in placed.items() if os.environ.get(name)}
-        return {"x-skerry-model-digest": self.digest, **found}
-
-    def require(self, model: str) -> Loaded:
-        """The model called `model`. Raises ApiError: 404 for another name, 503 while not ready."""
-        if model != self.name:
-            raise ApiError(
-                404,
-                f"model {model!r} is not served here; served is {self.name!r}",
-                "model",
-                "model_not_found",
-            )
+    def require(self) -> Loaded:
+        """What was loaded. Raises ApiError(503) while not ready."""
         if self.loaded is None or self.draining:
             why = "shutting down" if self.draining else "still loading its model"
             raise ApiError(503, f"this server is {why}; try another replica", code="not_ready")

@@ -51,8 +51,9 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
             out.write(tensors[name].view(torch.uint8).numpy().tobytes())  # numpy knows no bf16
 
 
-def read_tensors(weights: mmap.mmap) -> dict[str, torch.Tensor]:
-    """The tensors of a mapped file, as views into it: nothing is copied, servers share the pages."""
+def read_tensors(weights: mmap.mmap, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """The tensors of a mapped file: views into it, where nothing is copied and servers share the pages, or copies
+    on another device, one after the other and by way of no other memory than the file's pages."""
     start = 8 + int.from_bytes(weights[:8], "little")
     header: dict[str, Any] = json.loads(weights[8:start])
     header.pop("__metadata__", None)
@@ -62,6 +63,8 @@ def read_tensors(weights: mmap.mmap) -> dict[str, torch.Tensor]:
             dtype=_KINDS[entry["dtype"]],
             count=math.prod(entry["shape"]),
             offset=start + entry["data_offsets"][0],
-        ).reshape(entry["shape"])
+        )
+        .reshape(entry["shape"])
+        .to(device)
         for name, entry in header.items()
     }

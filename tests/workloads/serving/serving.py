@@ -21,11 +21,12 @@ NAME = "coder"
 
 
 class Running:
-    """One `python -m workloads.serving.server` on a free loopback port."""
+    """One `python -m workloads.serving.server` on a free loopback port; without `uri`, `more` says what it serves."""
 
     def __init__(self, uri: str, digest: str, more: Sequence[str], environment: dict[str, str]) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
-        flags = ["--model-uri", uri, "--model-name", NAME, "--digest", digest, "--port", "0", *more]
+        single = ["--model-uri", uri, "--model-name", NAME, "--digest", digest] if uri else []
+        flags = [*single, "--port", "0", *more]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "workloads.serving.server", *flags],
             cwd=ROOT,

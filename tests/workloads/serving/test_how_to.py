@@ -42,6 +42,15 @@ def test_the_commands_of_the_how_to_publish_one_model_and_refuse_the_other(tmp_p
     assert os.listdir(tmp_path / "out") == ["minilm"]
 
 
+def test_a_model_is_served_with_keys_tokens_and_beside_another_as_the_how_to_says(tmp_path: Path) -> None:
+    ran = do("serve-with-keys-and-limits.md", tmp_path, PORT=free_port())
+    assert [done.returncode for done in ran] == [0] * 4, "".join(done.stderr for done in ran)
+    keys, tokens, several = (done.stdout for done in ran[1:])
+    assert re.findall(r"^\d{3}$", keys, re.MULTILINE) == ["401", "200", "200", "429"]
+    assert '"id":"tiny"' in tokens
+    assert re.findall(r'"model":"(\w+)"', several) == ["small", "large"]
+
+
 def test_a_served_model_is_watched_as_the_how_to_says_and_every_metric_of_ours_is_on_the_page(
     tmp_path: Path,
 ) -> None:

@@ -113,7 +113,9 @@ def test_float8_is_refused_without_a_gpu_by_rule_and_remedy_and_its_plain_path_i
     None
 ):
     tensors = stored("fp8", 32, 64)
-    with pytest.raises(UnsupportedScheme, match=r"'fp8'.*no CUDA device.*8\.9 or newer.*int8-weight-only"):
+    with pytest.raises(
+        UnsupportedScheme, match=r"'fp8'.*'cpu' is no CUDA device.*8\.9 or newer.*int8-weight-only"
+    ):
         matrix(tensors, NAME)
     torch.manual_seed(1)
     weight = torch.randn(32, 64)

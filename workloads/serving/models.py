@@ -1,0 +1,76 @@
+"""All that one server serves: each model with a state and an engine of its own, behind one door."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from workloads.serving.auth import Door
+from workloads.serving.exchange import Exchange
+from workloads.serving.limits import Limits
+from workloads.serving.metrics import Metrics
+from workloads.serving.protocol import ApiError
+from workloads.serving.state import State
+
+
+@dataclass
+class Models:
+    """Ready when all of them are: whoever sends requests here may ask for any."""
+
+    states: Sequence[State]
+    """At least one, each with another name."""
+    door: Door
+    limits: Limits
+    metrics: Metrics
+    open_answers: int = field(default=0, init=False)
+    """Requests whose answer is not completely handed to the network yet."""
+
+    def __post_init__(self) -> None:
+        self._by_name = {state.name: state for state in self.states}
+
+    def get(self, name: str) -> State:
+        """The model called `name`, ready or not. Raises ApiError(404) with the names there are."""
+        if name not in self._by_name:
+            names = ", ".join(map(repr, self._by_name))
+            message = f"model {name!r} is not served here; served {'are' if self.several else 'is'} {names}"
+            raise ApiError(404, message, "model", "model_not_found")
+        return self._by_name[name]
+
+    @property
+    def several(self) -> bool:
+        return len(self.states) > 1
+
+    @property
+    def ready(self) -> bool:
+        return all(state.ready for state in self.states)
+
+    @property
+    def draining(self) -> bool:
+        return any(state.draining for state in self.states)
+
+    @property
+    def version(self) -> str:
+        """Of each model, in their order."""
+        return ",".join(state.version for state in self.states)
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+        for state in self.states:
+            state.draining = True
+
+    def cancel(self, told: Exchange) -> None:
+        """End an answer that nobody waits for."""
+        if told.job is not None:
+            self.get(told.model).engine.cancel(told.job)
+
+    def cancel_all(self) -> None:
+        """End all answers early, for a shutdown that ran out of time."""
+        for state in self.states:
+            state.engine.cancel_all()
+
+    def headers(self, told: Exchange) -> dict[str, str]:
+        """Response headers naming the version of the model that answers and, where the environment says it, this
+        replica. Where there are several models, an answer of none of them names none."""
+        placed = {"x-skerry-region": "SKERRY_REGION", "x-skerry-replica": "SKERRY_REPLICA"}
+        found = {header: os.environ[name] for header, name in placed.items() if os.environ.get(name)}
+        state = self._by_name.get(told.model, None if self.several else self.states[0])
+        return {"x-skerry-model-digest": state.digest, **found} if state else found
