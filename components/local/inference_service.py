@@ -63,6 +63,7 @@ class LocalInferenceService(pulumi.ComponentResource):
                 *("--model-name", args["service"]),
                 *("--host", "127.0.0.1"),
                 *("--port", "{port}"),
+                *("--device", "cpu"),  # a pool of this target has no other
                 *("--threads", str(args["threads"])),
                 *limit_flags(args["limits"]),
                 *("--compile-cache", COMPILED),

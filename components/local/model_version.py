@@ -63,7 +63,8 @@ class LocalModelVersion(pulumi.ComponentResource):
                 *("--output", "{output}"),
                 *("--judge-bytes", str(JUDGE_BYTES)),
             ],
-            environment={"HF_HUB_OFFLINE": "1"},
+            # measured on the CPU, which serves it, also where there is a GPU
+            environment={"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
             key={"source": args["source_digest"], "scheme": args["scheme"]},
             sources=[
                 "workloads//*.py",

@@ -48,6 +48,12 @@ def test_a_replica_is_told_its_limits_and_where_compiled_layers_outlive_it() -> 
     assert command[command.index("--compile-cache") + 1] == ".skerry/compiled"
 
 
+def test_a_replica_is_on_the_cpu_that_its_pool_has() -> None:
+    (made,) = serve().of(":ProcessSet")
+    command = list(made.inputs["command"])
+    assert command[command.index("--device") + 1] == "cpu"
+
+
 def test_the_address_is_the_ports_of_the_replicas() -> None:
     assert serve(replicas=2).returned == "[9010, 9011]"
 
