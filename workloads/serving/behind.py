@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ def accelerate(
             with _alone(file):
                 if not file.exists():
                     say("compiling layers behind the answers")
-                    _compile(place, digest, threads, folder, decoder.device.type)
+                    _compile(place, digest, threads, folder, decoder.device.type, file.with_suffix(".work"))
         decoder.fast = FastLayers(file, decoder)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
@@ -49,7 +51,8 @@ def _alone(file: Path) -> Iterator[None]:
         yield
 
 
-def _compile(place: Path, digest: str, threads: int, folder: Path, device: str) -> None:
+def _compile(place: Path, digest: str, threads: int, folder: Path, device: str, work: Path) -> None:
+    """`work` takes what compiling leaves lying about; that of a try which was ended is taken away first."""
     flags = [
         "--model-uri",
         str(place),
@@ -63,12 +66,18 @@ def _compile(place: Path, digest: str, threads: int, folder: Path, device: str) 
         device,
     ]
     command = ["nice", sys.executable, "-m", "workloads.serving.compile", *flags, "--until-stdin-closes"]
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(mode=0o700)
     done = subprocess.Popen(
         command,
         cwd=Path(__file__).parents[2],
+        env={**os.environ, "TMPDIR": str(work), "TORCHINDUCTOR_CACHE_DIR": str(work)},
         stdin=subprocess.PIPE,  # kept open: the process ends when ours does, however that is
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so that it can end its own compilers and workers with it
     )
-    if code := done.wait():
+    code = done.wait()
+    shutil.rmtree(work, ignore_errors=True)
+    if code:
         raise RuntimeError(f"compiling ended with {code} ({_WHY.get(code, 'run it by hand to see why')})")

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
-from tests.workloads.serving.serving import Running
+from tests.workloads.serving.serving import Running, until
 from workloads.serving.compile import NO_COMPILER, FastLayers, has_compiler, main, owned, read
 from workloads.serving.publish import publish
 
@@ -76,10 +77,31 @@ def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_aft
 def test_two_servers_that_start_at_once_compile_once(
     serve: Serve, plain: dict[str, Any], tmp_path: Path
 ) -> None:
-    servers = [serve(plain, "--compile-cache", str(tmp_path / "cache")) for _ in range(2)]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    flags = ("--compile-cache", str(tmp_path / "cache"))
+    servers = [serve(plain, *flags, TMPDIR=str(temporary)) for _ in range(2)]
     ends = {said(server, ("layers compiled", "no C++ compiler")) for server in servers}
     assert ends == {"layers compiled" if has_compiler() else "no C++ compiler"}
     assert sum("compiling layers" in server.log() for server in servers) == has_compiler()
+    assert not list(temporary.iterdir()), "what compiling left lies elsewhere"
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".pt2", ".lock"}
+
+
+def test_a_server_that_is_killed_while_it_compiles_takes_its_compiler_with_it(
+    serve: Serve, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    cache = str(tmp_path / "cache")
+    server = serve(plain, "--compile-cache", cache)
+
+    def compilers() -> list[list[str]]:
+        lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+        return [line for line in lines if any(cache in word for word in line)]
+
+    if said(server, ("compiling layers", "no C++ compiler")) == "compiling layers":
+        until(lambda: len(compilers()) > 1)  # the server's own line is one of them
+    server.kill()
+    until(lambda: not compilers())
 
 
 def test_without_a_compiler_a_server_says_so_and_answers(
