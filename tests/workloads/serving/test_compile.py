@@ -102,6 +102,7 @@ def test_a_server_that_is_killed_while_it_compiles_takes_its_compiler_with_it(
         until(lambda: len(compilers()) > 1)  # the server's own line is one of them
     server.kill()
     until(lambda: not compilers())
+    assert not list((tmp_path / "cache").glob("*.pt2")), "it went on to its end"
 
 
 def test_without_a_compiler_a_server_says_so_and_answers(
