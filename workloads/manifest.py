@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -157,6 +158,27 @@ def refuse_unpublished(folder: Path) -> None:
     names = [path.relative_to(folder).as_posix() for path in found]
     manifest = (folder / MANIFEST).read_bytes() if MANIFEST in names else b""
     refuse_foreign(str(folder), names, manifest)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise OutputRefused where no folder can be put: found out before hours of work rather than after them."""
+    folder = folder.resolve()
+    said = f"output={str(folder)!r}"
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise OutputRefused(f"{said}: {path} is a file, a folder is published; remove it or go elsewhere")
+    if folder.is_mount():
+        raise OutputRefused(
+            f"{said}: is where a volume is mounted, and publishing renames a folder into its place; give a folder in it"
+        )
+    above = next(path for path in folder.parents if path.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".skerry-", dir=above))
+    except OSError as error:
+        raise OutputRefused(
+            f"{said}: nothing can be written in {above} ({error.strerror}), where it is put together; make that "
+            "writable for this user, or go elsewhere"
+        ) from error
 
 
 def refuse_foreign(place: str, names: Iterable[str], manifest: bytes, also: Iterable[str] = ()) -> None:

@@ -33,11 +33,13 @@ from workloads.manifest import (
     publish_atomically,
     refuse_foreign,
     refuse_unpublished,
+    refuse_unwritable,
     verify_manifest,
 )
 
 UNFINISHED = "manifest.json.unfinished"  # lies beside the files while they are written, and lists them
 SCHEMES = ("s3", "gs")
+ALIASES = {"gcs": "gs", "s3a": "s3"}  # what fsspec also calls them
 FRESH = {"use_listings_cache": False}  # others write there too: what was listed a minute ago is no answer
 
 
@@ -57,6 +59,8 @@ def open_address(uri: str) -> tuple[Any, str]:
     or one that no file system serves; ImportError when what serves it is not installed.
     """
     parts = urlsplit(uri)
+    if parts.scheme == "file":
+        uri = unquote(parts.path)  # fsspec takes what is quoted there for the name itself
     if "@" in parts.netloc:
         raise ValueError(
             f"an address {parts.scheme}://...@...: credentials do not belong in it; give them by the environment"
@@ -81,8 +85,10 @@ def publishing(place: Path | str) -> Iterator[Path]:
 
 
 def check_output(place: Path | str) -> None:
-    """Raise OutputRefused where `publishing` would find something that was not published; RemoteError."""
+    """Raise OutputRefused where `publishing` would find something that was not published, or, on this machine, a place
+    that it cannot write to; RemoteError."""
     if isinstance(place, Path):
+        refuse_unwritable(place)
         refuse_unpublished(place)
         return
     with _asking(place, "be looked at") as (files, root):
@@ -102,9 +108,9 @@ def _objects(place: str, files: Any, root: str) -> set[str]:
 
 def check_apart(output: str, **others: str) -> None:
     """Raise OutputRefused when `output` is, holds or lies in a place with another use (name: address)."""
-    mine = _place(output)
+    mine = place_of(output)
     for name, other in others.items():
-        theirs = _place(other) if other else None
+        theirs = place_of(other) if other else None
         if theirs and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
             raise OutputRefused(
                 f"output={output!r}: is, holds or lies in {name}={other!r}, and publishing removes what was at the "
@@ -112,11 +118,12 @@ def check_apart(output: str, **others: str) -> None:
             )
 
 
-def _place(uri: str) -> PurePath:
+def place_of(uri: str) -> PurePath:
     """An address as a path, whatever it is written like; that of an object store meets no local one."""
-    if uri.startswith("file:"):
+    scheme, found, rest = uri.partition("://")
+    if uri.startswith(("file:", "local:")):
         return Path(unquote(urlsplit(uri).path)).resolve()
-    return PurePosixPath(uri) if "://" in uri else Path(uri).resolve()
+    return PurePosixPath(f"{ALIASES.get(scheme, scheme)}://{rest}") if found else Path(uri).resolve()
 
 
 def _upload(folder: Path, uri: str) -> None:

@@ -4,8 +4,8 @@
 
 Each is a path, file://, s3:// or gs:// address. The copy is seen whole or not at all (see remote.py); what comes from
 an object store is checked against its manifest on the way. Whoever loads the copy checks its digest.
-Exit codes: 0 copied, 1 an object store cannot be reached, 2 the source is not there or the output holds what was not
-published, 3 the source is not what its manifest says.
+Exit codes: 0 copied, 1 an object store cannot be reached or a disk is full, 2 the source is not there, or the output
+cannot be made or holds what was not published, 3 the source is not what its manifest says, or has none.
 """
 
 import argparse
@@ -15,8 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from workloads.manifest import ManifestError, OutputRefused
-from workloads.remote import RemoteError, check_apart, download, is_remote, publishing, read_manifest
+from workloads.manifest import MANIFEST, ManifestError, OutputRefused, listed
+from workloads.remote import (
+    RemoteError,
+    check_apart,
+    check_output,
+    download,
+    is_remote,
+    publishing,
+    read_manifest,
+)
 
 COPIED, UNREACHABLE, MISSING, REFUSED, BAD_MANIFEST = 0, 1, 2, 2, 3
 
@@ -24,18 +32,37 @@ COPIED, UNREACHABLE, MISSING, REFUSED, BAD_MANIFEST = 0, 1, 2, 2, 3
 def transfer(source: str, output: str) -> None:
     """Copies `source` to `output`, which is replaced.
 
-    Raises FileNotFoundError, OutputRefused, ManifestError, RemoteError; the output is then untouched unless writing it
-    failed.
+    Raises SourceMissing, OutputRefused, ManifestError, RemoteError, OSError; the output is then untouched, unless
+    writing to an object store failed.
     """
     check_apart(output, source=source)
-    if not is_remote(source) and not _folder(source).is_dir():
-        raise FileNotFoundError(source)
-    manifest = read_manifest(source) if is_remote(source) else b""
-    with publishing(output if is_remote(output) else _folder(output)) as folder:
+    manifest = read_manifest(source) if is_remote(source) else _manifest(_folder(source))
+    place = output if is_remote(output) else _folder(output)
+    check_output(place)
+    with publishing(place) as folder:
         if is_remote(source):
             download(source, folder, manifest)
         else:
             shutil.copytree(_folder(source), folder, dirs_exist_ok=True)
+
+
+class SourceMissing(Exception):
+    """There is no folder where the source should be."""
+
+
+def _manifest(source: Path) -> bytes:
+    """The manifest of a folder of this machine. Raises SourceMissing, ManifestError when it was never published."""
+    if not source.is_dir():
+        raise SourceMissing
+    try:
+        manifest = (source / MANIFEST).read_bytes()
+        listed(manifest)
+    except (OSError, ValueError) as error:
+        raise ManifestError(
+            f"{source / MANIFEST}: expected the manifest of a published folder ({error}); give one as --source, or "
+            "publish it first"
+        ) from error
+    return manifest
 
 
 def _folder(uri: str) -> Path:
@@ -52,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         transfer(options.source, options.output)
-    except FileNotFoundError:
+    except SourceMissing:
         print(
             f"transfer: --source: {options.source!r} does not exist. Publish the model version again.",
             file=sys.stderr,
@@ -64,6 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ManifestError, RemoteError) as error:
         print(f"transfer: {error}", file=sys.stderr)
         return BAD_MANIFEST if isinstance(error, ManifestError) else UNREACHABLE
+    except OSError as error:
+        print(f"transfer: {error}; make room for --output, or give another place", file=sys.stderr)
+        return UNREACHABLE
     return COPIED
 
 

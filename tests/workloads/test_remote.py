@@ -24,7 +24,7 @@ from workloads.manifest import (
     write_manifest,
 )
 from workloads.remote import RemoteError, fetch, publishing
-from workloads.transfer import BAD_MANIFEST, COPIED, REFUSED, UNREACHABLE
+from workloads.transfer import BAD_MANIFEST, COPIED, MISSING, REFUSED, UNREACHABLE
 from workloads.transfer import main as transfer
 
 CONTENT = {"model.safetensors": b"weights" * 1000, "deep/er/tokenizer.json": b"{}", "empty": b""}
@@ -260,3 +260,29 @@ def test_a_folder_is_copied_between_a_store_and_this_machine(bucket: str, tmp_pa
     verify_manifest(tmp_path / "there", digest)
     assert transfer(["--source", there, "--output", again]) == COPIED
     assert manifest_digest(fetch(again)) == digest
+
+
+def copied(source: Path, output: Path | str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code of a copy, and what it said."""
+    return transfer(["--source", str(source), "--output", str(output)]), capsys.readouterr().err
+
+
+def test_a_copy_tells_a_source_that_is_missing_or_unpublished_from_an_output_that_cannot_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = copied(tmp_path / "nowhere", tmp_path / "copy", capsys)
+    assert code == MISSING and "nowhere' does not exist" in said
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "a").write_text("")
+    code, said = copied(tmp_path / "plain", tmp_path / "copy", capsys)
+    assert (
+        code == BAD_MANIFEST
+        and "expected the manifest of a published folder" in said
+        and "publish it first" in said
+    )
+    write_manifest(tmp_path / "plain")
+    code, said = copied(tmp_path / "plain", "/proc/skerry/model", capsys)
+    assert code == REFUSED and "output='/proc/skerry/model': nothing can be written in /proc" in said
+    assert not (tmp_path / "copy").exists()
+    assert copied(tmp_path / "plain", tmp_path / "copy", capsys) == (COPIED, "")
+    assert copied(tmp_path / "plain", tmp_path / "copy", capsys) == (COPIED, "")

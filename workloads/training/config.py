@@ -12,13 +12,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from workloads.manifest import OutputRefused
-from workloads.remote import check_apart, is_remote, open_address
+from workloads.remote import check_apart, is_remote, open_address, place_of
 from workloads.training import warm_start
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.model import ModelConfig
 from workloads.training.presets import PRESETS
 
 APART = ("data", "checkpoints", "fallback", "log", "init")  # what publishing the model must not remove
+MOST = {  # far above any use, and within what integers of 64 bits and a machine's memory hold
+    **dict.fromkeys(("steps", "warmup", "evaluate_every", "log_every", "checkpoint_every"), 10**12),
+    **dict.fromkeys(("batch", "accumulate", "bucket_mb", "keep"), 2**20),
+    "evaluation_bytes": 10**15,
+    "seed": 2**63 - 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +105,18 @@ class TrainConfig:
             "keep",
         ):
             require(name, getattr(self, name) >= 1, "at least 1")
+        for name, most in MOST.items():
+            require(name, getattr(self, name) <= most, f"at most {most}")
         for name in ("learning_rate", "clip", "lease_seconds", "store_patience"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
         require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
+        require(
+            "stop_at",
+            bool(self.checkpoints) or not self.stop_at,
+            "0 (never) where checkpoints is empty: give one",
+        )
         require("fallback", bool(self.checkpoints) or not self.fallback, "empty where checkpoints is")
-        apart = not self.fallback or self.fallback.rstrip("/") != self.checkpoints.rstrip("/")
+        apart = not self.fallback or place_of(self.fallback) != place_of(self.checkpoints)
         require("fallback", apart, "another place than checkpoints")
         require("evaluate_every", self.evaluate_every >= 0, "0 (only at the end) or a number of steps")
         require("metrics_port", 0 <= self.metrics_port < 65536, "0 (none) or a port")

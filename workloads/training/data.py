@@ -66,6 +66,11 @@ def load_corpus(config: TrainConfig) -> Corpus:
                 f"({HELD_OUT_PERCENT}% of them are held out, chosen by their names), widen the pattern, or lower the "
                 "context"
             )
+    if not corpus.held_out_bytes:
+        raise ConfigError(
+            f"data={str(root)!r}: the {corpus.documents[1]} held-out documents are all empty, and the model would be "
+            f"judged by nothing; give more text in more files ({HELD_OUT_PERCENT}% of them are held out)"
+        )
     ids = corpus.tokenizer.vocabulary
     if not ids <= vocabulary < ids + PADDING:
         raise ConfigError(

@@ -21,11 +21,19 @@ INSTALLED = {
 }  # differ between machines, so they are not the standard library
 
 
+UNREAD = {
+    ".json": "write it as lines of JSON, .jsonl",
+    **dict.fromkeys((".zst", ".lz4", ".zip", ".7z", ".tar"), "unpack it, or pack each file with gzip"),
+}
+"""Endings that hold text which is not read, and what to do about it."""
+
+
 def documents(source: str, pattern: str, field: str) -> Iterator[tuple[str, bytes]]:
     """Name and UTF-8 text of every document under `source` (empty: Python's standard library).
 
     Files are those whose name matches `pattern`; what a file is, its ending says: .jsonl, .parquet, else plain text,
-    each also with .gz, .bz2 or .xz behind. `field` is the column of JSON lines and Parquet that holds the text.
+    each also with .gz, .bz2 or .xz behind; what is none of these is refused.
+    `field` is the column of JSON lines and Parquet that holds the text.
     Raises ConfigError when the source cannot be reached or a file cannot be read.
     """
     shown = f"source={source!r}, pattern={pattern!r}"
@@ -56,7 +64,7 @@ def _read(relative: str, stream: BinaryIO, field: str) -> Iterator[tuple[str, by
     if plain.endswith(".jsonl"):
         for number, line in enumerate(stream):
             if line.strip():
-                yield f"{relative}#{number}", _text(json.loads(line), f"line {number + 1}", field)
+                yield f"{relative}#{number}", _text(_parsed(line, number + 1), f"line {number + 1}", field)
     elif plain.endswith(".parquet"):
         from pyarrow import parquet  # takes half a second, and few need it
 
@@ -69,7 +77,23 @@ def _read(relative: str, stream: BinaryIO, field: str) -> Iterator[tuple[str, by
                 yield f"{relative}#{number}", _text(row, f"row {number}", field)
                 number += 1
     else:
-        yield relative, stream.read()
+        text = stream.read()
+        ending = plain[plain.rfind(".") :]
+        if ending in UNREAD or b"\0" in text:
+            remedy = UNREAD.get(ending, "it holds zero bytes, so it is no text")
+            raise ValueError(
+                f"read are .jsonl, .parquet and plain text, each also with .gz, .bz2 or .xz behind: {remedy}"
+            )
+        yield relative, text
+
+
+def _parsed(line: bytes, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
 
 
 def _text(record: Any, where: str, field: str) -> bytes:

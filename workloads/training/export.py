@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from workloads.manifest import OutputRefused, write_manifest
 from workloads.remote import check_output, publishing
-from workloads.training.config import place
+from workloads.training.config import place, shown
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.tokenizer import TextTokenizer
@@ -22,18 +23,17 @@ from workloads.training.tokenizer import TextTokenizer
 METRICS = ("bits_per_byte", "bigram_bits_per_byte", "heldout_bytes", "train_loss", "steps")
 
 
+class ExportFailed(Exception):
+    """The trained model could not be written; the message names the place and the remedy."""
+
+
 def destination(output: str) -> Path | str:
     """The absolute folder or the object store's address that `output` names.
 
-    Raises ConfigError when a file stands there or above it, or there is something that was not published; RemoteError.
+    Raises ConfigError when nothing can be put there, or there is something that was not published; RemoteError.
     """
     named = place("output", output)
     found = named.absolute() if isinstance(named, Path) else named
-    for path in (found, *found.parents) if isinstance(found, Path) else ():
-        if path.exists() and not path.is_dir():
-            raise ConfigError(
-                f"output={output!r}: {path} is a file, a model is a folder; remove it or go elsewhere"
-            )
     try:
         check_output(found)
     except OutputRefused as error:
@@ -50,9 +50,25 @@ def export(
 ) -> str:
     """Publish `model`, its tokenizer, the run's `record` (JSON values) and its `card` at `output`.
 
-    What was there is replaced. Returns the manifest's digest. Raises OSError or RemoteError when the storage refuses,
-    OutputRefused when it holds something that was not published; a folder is then as it was.
+    What was there is replaced. Returns the manifest's digest. Raises ExportFailed or RemoteError when the storage
+    refuses, OutputRefused when it holds something that was not published; a folder is then as it was.
     """
+    try:
+        return _export(output, model, tokenizer, record, card)
+    except (OSError, SafetensorError) as error:
+        raise ExportFailed(
+            f"output={shown(output)!r}: the model could not be written ({error}); what was there is as it was. Make "
+            "room, or give another place, and run again: with checkpoints no step is taken twice"
+        ) from error
+
+
+def _export(
+    output: Path | str,
+    model: LanguageModel,
+    tokenizer: TextTokenizer,
+    record: Mapping[str, object],
+    card: str,
+) -> str:
     with publishing(output) as partial:
         save_file(exported_weights(model), partial / "model.safetensors", metadata={"format": "pt"})
         end = tokenizer.end_of_text

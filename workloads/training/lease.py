@@ -80,7 +80,9 @@ class Lease:
     def _held(self) -> dict[str, Any] | None:
         """What the lease says; None where there is none, or something that is no lease."""
         held = self.store.read_json(LEASE)
-        return held if isinstance(held, dict) and {"run", "token", "seconds"} <= held.keys() else None
+        fields = {"run": str, "token": str, "seconds": (int, float)}
+        is_lease = isinstance(held, dict) and all(isinstance(held.get(name), fields[name]) for name in fields)
+        return held if is_lease else None
 
     def _keep_beating(self) -> None:
         """Who takes over between a look and the beat after it is written over; that one finds out, so one goes on."""

@@ -18,6 +18,9 @@ from torch.nn import functional
 
 from workloads.training.tokens import VOCABULARY
 
+MOST = {"layers": 2**12, "heads": 2**12, "key_value_heads": 2**12}
+"""Far above any model known; the other sizes may be 2**20."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -39,6 +42,8 @@ class ModelConfig:
             if getattr(self, name) < 1:
                 default = getattr(ModelConfig, name)
                 found.append(f"{name}={getattr(self, name)}: must be at least 1; try {default}")
+            elif getattr(self, name) > MOST.get(name, 2**20):
+                found.append(f"{name}={getattr(self, name)}: must be at most {MOST.get(name, 2**20)}")
         for name in ("rope_theta", "norm_eps"):
             if not 0 < getattr(self, name) < math.inf:
                 default = getattr(ModelConfig, name)

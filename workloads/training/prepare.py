@@ -59,8 +59,9 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.prepare: {error}", file=sys.stderr)
         return 2
-    except RemoteError as error:
-        print(f"workloads.training.prepare: output: {error}", file=sys.stderr)
+    except (RemoteError, OSError) as error:
+        remedy = "" if isinstance(error, RemoteError) else "; make room, or give another place"
+        print(f"workloads.training.prepare: output: {error}{remedy}", file=sys.stderr)
         return 1
     return 0
 

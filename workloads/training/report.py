@@ -34,6 +34,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
+ABOUT = {"run", "parameters", "of_steps", "world_size", "device", "precision", "data_digest", "from_step"}
+"""What the line that begins a life tells, and a line of another program's does not."""
+
+
 class NothingToDraw(Exception):
     """The lines hold no step."""
 
@@ -64,7 +68,7 @@ def read_lives(path: Path) -> list[Life]:
         raise NothingToDraw(f"{path}: {error.strerror}; give the file that the run had as --log") from error
     lives: list[Life] = []
     for line in filter(None, map(parsed, text.splitlines())):
-        if "run" in line:
+        if line.keys() >= ABOUT:
             lives.append(Life(line))
         elif not lives:
             continue

@@ -49,8 +49,8 @@ class Store:
         self.files, self.root = open_address(self.uri)
 
     def within(self, name: str) -> str:
-        """The address of something in the store, for those who open it themselves."""
-        return f"{self.uri}/{name}"
+        """The address of something in the store, for those who open it themselves; a path where it is local."""
+        return f"{self.root if isinstance(self.files, LocalFileSystem) else self.uri}/{name}"
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None where there is none."""

@@ -41,7 +41,7 @@ from workloads.training.checkpoint_files import hush
 from workloads.training.config import TrainConfig, parse, place, shown
 from workloads.training.data import Corpus, load_corpus
 from workloads.training.evaluation import evaluate
-from workloads.training.export import destination, export
+from workloads.training.export import ExportFailed, destination, export
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost, leased
 from workloads.training.lines import Lines
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
-    except (Unreachable, RemoteError, LeaseLost, FloatingPointError) as error:
+    except (Unreachable, RemoteError, LeaseLost, FloatingPointError, ExportFailed) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 1
     finally:

@@ -7,6 +7,7 @@ compute otherwise is refused by the field that asks for it.
 
 import hashlib
 import json
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,24 @@ DEFAULTS = {
     "rms_norm_eps": 1e-6,
     "hidden_act": "silu",
 }  # transformers' LlamaConfig
-ONLY = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+ONLY = {
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "partial_rotary_factor": 1.0,
+    "quantization_config": None,
+}
 """Fields of config.json, and the one value of each that the model here computes."""
+KINDS: dict[Any, tuple[Any, str]] = {
+    int: (lambda value: type(value) is int and value >= 1, "a whole number from 1"),
+    float: (lambda value: type(value) in (int, float) and 0 < value < inf, "a number above 0"),
+    bool: (lambda value: type(value) is bool, "true or false"),
+    dict: (lambda value: value is None or type(value) is dict, "an object or null"),
+}
+"""What a value of each kind is."""
+OTHERS = {"rope_scaling": dict, "rope_parameters": dict, "rope_theta": float, "head_dim": int}
+"""Fields of config.json that may be missing, and the kind of each."""
 
 
 def open_folder(named: Path | str) -> Path:
@@ -71,9 +88,15 @@ def shape(folder: Path, given: dict[str, Any]) -> ModelConfig:
             f"init={str(folder)!r}: {CONFIG} is no JSON object ({error}); copy it again"
         ) from error
     heads = theirs.get("num_attention_heads")
-    theirs = {**theirs, "num_key_value_heads": theirs.get("num_key_value_heads") or heads}
+    if theirs.get("num_key_value_heads") is None:
+        theirs["num_key_value_heads"] = heads
+    _refuse(folder, _of_another_kind(theirs))
     rope = {**(theirs.get("rope_scaling") or {}), **(theirs.get("rope_parameters") or {})}
-    wrong = [
+    theirs |= {
+        name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if rope.get(name) is not None
+    }
+    wrong = _of_another_kind(theirs)
+    wrong += [
         f"{field}={theirs.get(field)!r}: must be {only!r}"
         for field, only in ONLY.items()
         if theirs.get(field, only if field != "model_type" else None) != only
@@ -81,25 +104,14 @@ def shape(folder: Path, given: dict[str, Any]) -> ModelConfig:
     rope_type = rope.get("rope_type") or rope.get("type") or "default"
     if rope_type != "default":
         wrong.append(f"rope_type={rope_type!r}: must be 'default'")
-    wrong += [
-        f"{name}={theirs.get(name)!r}: must be a number or a truth value"
-        for name in SIZES.values()
-        if not isinstance(theirs.get(name), int | float)
-    ]
     if (
         not wrong
         and (theirs.get("head_dim") or theirs["hidden_size"] // heads) * heads != theirs["hidden_size"]
     ):
         wrong.append(f"head_dim={theirs['head_dim']}: must be hidden_size / num_attention_heads")
-    if wrong:
-        raise ConfigError(
-            *(
-                f"init={str(folder)!r}: {CONFIG}: {each}; take a model in Llama's plain layout"
-                for each in wrong
-            )
-        )
+    _refuse(folder, wrong)
     found = {ours: theirs[name] for ours, name in SIZES.items()}
-    found["rope_theta"] = float(rope.get("rope_theta") or theirs.get("rope_theta") or 10_000.0)
+    found["rope_theta"] = float(theirs.get("rope_theta") or 10_000.0)
     problems = [
         f"{name}={value!r}: the model of init={str(folder)!r} has {found[name]!r}; leave it out"
         for name, value in given.items()
@@ -108,6 +120,25 @@ def shape(folder: Path, given: dict[str, Any]) -> ModelConfig:
     if problems:
         raise ConfigError(*problems)
     return ModelConfig(**{**found, **given})
+
+
+def _of_another_kind(theirs: dict[str, Any]) -> list[str]:
+    """Every field of config.json whose value is of another kind than the model's."""
+    kinds = {name: ModelConfig.__dataclass_fields__[ours].type for ours, name in SIZES.items()}
+    kinds |= {name: kind for name, kind in OTHERS.items() if theirs.get(name) is not None}
+    return [
+        f"{name}={theirs.get(name)!r}: must be {KINDS[kind][1]}"
+        for name, kind in kinds.items()
+        if not KINDS[kind][0](theirs.get(name))
+    ]
+
+
+def _refuse(folder: Path, wrong: list[str]) -> None:
+    if wrong:
+        said = (
+            f"init={str(folder)!r}: {CONFIG}: {each}; take a model in Llama's plain layout" for each in wrong
+        )
+        raise ConfigError(*said)
 
 
 def begin(folder: Path, model: LanguageModel, tokenizer: TextTokenizer) -> str:

@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from workloads.training.config import TrainConfig, local_path, parse
+from workloads.training.export import destination
 from workloads.training.flags import ConfigError
+from workloads.training.model import ModelConfig
 from workloads.training.train import main
 
 
@@ -71,7 +73,7 @@ def test_an_output_that_is_a_file_is_refused_before_training(
 ) -> None:
     (tmp_path / "model").write_text("precious")
     assert main(["--output", str(tmp_path / "model"), "--data", str(tmp_path / "nowhere")]) == 2
-    assert "is a file, a model is a folder; remove it" in capsys.readouterr().err
+    assert "is a file, a folder is published; remove it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -146,3 +148,66 @@ def test_a_run_whose_name_the_tracking_server_cannot_be_asked_for_is_refused() -
     assert TrainConfig(run_id="team/pre-train:1.0").problems(world=1) == []
     [problem] = TrainConfig(run_id="it's").problems(world=1)
     assert 'run_id="it\'s": must be of letters, digits and . _ : / + -' in problem
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("/proc/skerry/model", "nothing can be written in /proc (No such file or directory)"),
+        (
+            "/proc",
+            "is where a volume is mounted, and publishing renames a folder into its place; give a folder in it",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str, said: str
+) -> None:
+    assert main(["--output", output, "--data", str(tmp_path / "nowhere")]) == 2
+    assert f"output='{output}': {said}" in capsys.readouterr().err
+
+
+def test_looking_whether_an_output_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    destination(str(tmp_path / "deep" / "model"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": 2**70}, "seed=1180591620717411303424: must be at most 9223372036854775807"),
+        ({"steps": 10**30}, "must be at most 1000000000000"),
+        ({"batch": 10**12}, "batch=1000000000000: must be at most 1048576"),
+        ({"model": ModelConfig(width=2**40)}, "width=1099511627776: must be at most 1048576"),
+        ({"model": ModelConfig(layers=10**6)}, "layers=1000000: must be at most 4096"),
+    ],
+)
+def test_a_number_that_no_machine_takes_is_refused_with_the_most(given: dict[str, Any], said: str) -> None:
+    [problem] = TrainConfig(**given).problems(world=1)
+    assert said in problem
+
+
+def test_a_time_to_stop_at_without_a_place_for_checkpoints_is_refused(tmp_path: Path) -> None:
+    [problem] = TrainConfig(stop_at=1.0).problems(world=1)
+    assert "stop_at=1.0: must be 0 (never) where checkpoints is empty: give one" in problem
+    assert TrainConfig(stop_at=1.0, checkpoints=str(tmp_path)).problems(world=1) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("gs://bucket/a", "gcs://bucket/a"),
+        ("s3://bucket/a", "s3a://bucket/a"),
+        ("./a", "a"),
+        ("a", "local://a"),
+    ],
+)
+def test_one_place_by_two_names_is_one_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one: str, other: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = other.replace("local://", f"local://{tmp_path}/")
+    [problem] = TrainConfig(checkpoints=one, fallback=other).problems(world=1)
+    assert f"fallback={other!r}: must be another place than checkpoints" in problem
+    [problem] = TrainConfig(output=one, checkpoints=other).problems(world=1)
+    assert f"is, holds or lies in checkpoints={other!r}" in problem

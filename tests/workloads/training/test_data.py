@@ -134,3 +134,13 @@ def test_counting_in_chunks_loses_no_pair(monkeypatch: pytest.MonkeyPatch) -> No
     whole = bigram.pair_counts(tokens)
     monkeypatch.setattr(bigram, "_CHUNK", 7)
     assert np.array_equal(bigram.pair_counts(tokens), whole) and whole.sum() == 99
+
+
+def test_held_out_documents_that_are_all_empty_are_refused_before_training(tmp_path: Path) -> None:
+    for number in range(600):
+        name = f"module_{number}.py"
+        (tmp_path / name).write_text("" if is_held_out(name) else "x = 1\n")
+    with pytest.raises(
+        ConfigError, match="the 37 held-out documents are all empty.*judged by nothing; give more text"
+    ):
+        load(tmp_path, 32)

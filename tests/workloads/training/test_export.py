@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import torch
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder on disk needs no network
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from workloads.manifest import verify_manifest
+from tests.workloads.training.runs import TINY
+from workloads.manifest import manifest_digest, verify_manifest
 from workloads.training.export import export
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.tokenizer import load_tokenizer
 from workloads.training.tokens import END_OF_TEXT_NAME
+from workloads.training.train import main
 
 SHAPES = {
     "tied and grouped": ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, hidden=48, context=64),
@@ -125,3 +128,23 @@ def test_the_folder_verifies_and_names_its_data_and_metrics(tmp_path: Path) -> N
     ]  # fmt: skip
     assert (manifest["data_digest"], manifest["metrics"]) == ("sha256:00", {"bits_per_byte": 2.5})
     assert json.loads((tmp_path / "model" / "record.json").read_text())["bits_per_byte"] == 2.5
+
+
+def test_a_model_that_the_disk_does_not_take_is_named_and_the_one_before_stays(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(tmp_path / "model", SHAPES["tied and grouped"])
+    before, (soft, hard) = manifest_digest(tmp_path / "model"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        assert main([*TINY, "--data", str(corpus), "--output", str(tmp_path / "model")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = capsys.readouterr().err
+    assert (
+        "/model': the model could not be written (" in said
+        and "File too large" in said
+        and "Make room" in said
+    )
+    assert manifest_digest(tmp_path / "model") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

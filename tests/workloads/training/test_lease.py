@@ -73,7 +73,10 @@ def test_a_run_is_refused_a_fallback_where_another_works_and_gives_its_own_place
     other.release()
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"run": "first"}', b'{"run": "fi'])
+NO_LEASES = [b'{"run": "a", "token": "b", "seconds": "long"}', b'{"run": "a", "token": "b", "seconds": null}']
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"run": "first"}', b'{"run": "fi', *NO_LEASES])
 def test_a_file_that_is_no_lease_holds_nobody_up_and_a_holder_finds_out(store: Store, content: bytes) -> None:
     store.write(LEASE, content)
     lease = Lease(store, "second", seconds=60)
@@ -114,3 +117,11 @@ def test_an_address_that_nothing_serves_is_refused_with_what_would_do() -> None:
         ConfigError, match="Protocol not known: nowhere.*give a path, file://, s3:// or gs://"
     ):
         open_stores("nowhere://bucket/x", "", patience=1)
+
+
+def test_a_place_with_quoted_letters_in_its_address_is_the_folder_so_called(tmp_path: Path) -> None:
+    folder = tmp_path / "Ort ä"
+    store = Store(folder.as_uri(), patience=0.1)
+    store.write("one", b"1")
+    assert (folder / "one").read_bytes() == b"1"
+    assert store.within("one") == str(folder / "one")

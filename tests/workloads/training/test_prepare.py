@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -249,13 +250,22 @@ def test_text_is_not_prepared_into_itself(corpus: Path, tmp_path: Path, capsys) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "fine"}\n{"tex', "cannot read a.jsonl (Unterminated string"),
+        ("a.jsonl", b'{"text": "fine"}\n{"tex', "cannot read a.jsonl (line 2, column 2: Unterminated string"),
         (
             "a.jsonl",
             b'{"text": "fine"}\n{"body": "x", "id": 3}',
             "line 2 has no text in 'text', it has body, id",
         ),
+        ("a.jsonl", b'{"text": "\xff"}', "cannot read a.jsonl (line 1: 'utf-8' codec can't decode"),
         ("a.jsonl", b"[1]", "line 1 has no text in 'text', it has list; set field or mend the line"),
+        (
+            "a.txt.zst",
+            b"text",
+            "cannot read a.txt.zst (read are .jsonl, .parquet and plain text, each also with .gz",
+        ),
+        ("a.json", b'[{"text": "x"}]', ".gz, .bz2 or .xz behind: write it as lines of JSON, .jsonl)"),
+        ("a.json.gz", gzip.compress(b"[]"), "behind: write it as lines of JSON, .jsonl)"),
+        ("a.pyc", b"\xa7\r\r\n\0\0", "cannot read a.pyc (read are .jsonl"),
         ("a.parquet", b"PAR1 cut off", "cannot read a.parquet ("),
         ("a.txt.gz", gzip.compress(b"x" * 1000)[:-9], "cannot read a.txt.gz (Compressed file ended"),
         ("a.txt.gz", gzip.compress(b"x" * 1000)[:10] + b"\xff" * 9, "cannot read a.txt.gz (Error -3 while"),
@@ -306,3 +316,16 @@ def test_an_end_of_text_that_the_tokenizer_lacks_is_told_which_it_has(
 ) -> None:
     said = refused(capsys, tmp_path / "data", "--tokenizer", str(tokenizer_file))
     assert "end_of_text='<|endoftext|>': must be a token of" in said and "it has <end>" in said
+
+
+def test_a_disk_that_does_not_take_the_shards_is_named_and_nothing_is_left(
+    corpus: Path, tmp_path: Path, capsys
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        assert prepare.main(["--source", str(corpus), "--output", str(tmp_path / "data")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "output: [Errno 27] File too large; make room, or give another place" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -83,6 +83,7 @@ def test_steps_that_were_taken_again_are_told_from_those_that_count(tmp_path: Pa
         ("", "holds no step"),
         ("hello\n[1]\n", "holds no step"),
         (json.dumps(RUN), "no step"),
+        ('{"run": "of another program"}\n{"step": 1}', "no step"),
     ],
 )
 def test_what_is_no_run_is_refused_with_a_remedy_and_leaves_no_picture(

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from tests.workloads.training.runs import kept, start
 from tests.workloads.training.test_telling import free_port, told
 from workloads.training import tracking
+from workloads.training.config import shown
 
 SETTINGS = {"log": "", "steps": 3, "model": {"width": 32}}
 
@@ -146,3 +147,17 @@ def test_settings_that_were_lost_at_the_first_try_are_sent_at_the_next(tmp_path:
         tracking.Session(uri, "tests", "one", SETTINGS)
     [run] = client.search_runs([place])
     assert run.data.params == {"log": "", "steps": "3", "model.width": "32"}
+
+
+def test_papers_and_end_of_a_model_whose_path_has_a_space_and_an_umlaut_are_sent(tmp_path: Path) -> None:
+    uri, model = f"sqlite:///{tmp_path}/db", tmp_path / "Modell ä"
+    model.mkdir()
+    for paper in tracking.PAPERS:
+        (model / paper).write_text("{}")
+    client = MlflowClient(tracking_uri=uri)
+    place = client.create_experiment("tests", artifact_location=str(tmp_path / "files"))
+    ended = {"ended": "published", "place": shown(model), "time": 0.0}
+    tracking.Session(uri, "tests", "one", SETTINGS).send([ended])
+    [run] = client.search_runs([place])
+    assert run.info.status == "FINISHED"
+    assert {each.path for each in client.list_artifacts(run.info.run_id)} >= set(tracking.PAPERS)
