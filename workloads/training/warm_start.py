@@ -124,7 +124,9 @@ def shape(folder: Path, given: dict[str, Any]) -> ModelConfig:
 
 def _of_another_kind(theirs: dict[str, Any]) -> list[str]:
     """Every field of config.json whose value is of another kind than the model's."""
-    kinds = {name: ModelConfig.__dataclass_fields__[ours].type for ours, name in SIZES.items()}
+    kinds: dict[str, Any] = {
+        name: ModelConfig.__dataclass_fields__[ours].type for ours, name in SIZES.items()
+    }
     kinds |= {name: kind for name, kind in OTHERS.items() if theirs.get(name) is not None}
     return [
         f"{name}={theirs.get(name)!r}: must be {KINDS[kind][1]}"
