@@ -142,7 +142,7 @@ def test_a_trial_of_two_workers_is_one_run_of_two(corpus: Path, tmp_path: Path) 
 
 
 def test_a_process_group_that_does_not_heed_sigterm_is_killed(tmp_path: Path) -> None:
-    deaf = """trap '' TERM; sleep 1000 & echo "{\\"step\\": $!}"; wait"""
+    deaf = """trap '' TERM; sleep 120 & echo "{\\"step\\": $!}"; wait"""
     with TrialProcess(["/bin/bash", "-c", deaf], os.environ, tmp_path / "log", patience=0.5) as process:
         child = psutil.Process(next(process.lines())["step"])
     assert process.code() == -9
@@ -162,7 +162,8 @@ def test_processes_may_make_a_study_at_the_same_moment(tmp_path: Path) -> None:
 def test_a_trial_begun_at_the_same_moment_as_the_last_one_does_not_run(tmp_path: Path) -> None:
     study = opened(tmp_path)
     config = TuneConfig(trials=1, work=str(tmp_path / "work"))
-    search = Search(config, {"clip": Range(0.5, 1.0, log=False)}, [], study)
+    unusable = ["--steps", "0"]  # a training that began all the same would end at once
+    search = Search(config, {"clip": Range(0.5, 1.0, log=False)}, unusable, study)
     _, second = study.ask(), study.ask()
     with pytest.raises(TrialFailed, match="one too many"):
         search.objective(second)
@@ -202,7 +203,8 @@ def test_a_space_that_cannot_be_searched_is_refused_and_nothing_is_made(
 ) -> None:
     words = [word for each in space for word in ("--space", each)]
     storage, work = str(tmp_path / "study.db"), str(tmp_path / "work")
-    assert main([*words, "--storage", storage, "--work", work]) == 2
+    nowhere = ["--", f"--data={tmp_path / 'nowhere'}"]  # as above
+    assert main([*words, "--storage", storage, "--work", work, *nowhere]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
