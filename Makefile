@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu horovod ray clean
+.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu horovod ray vllm bench-vllm clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -58,6 +58,14 @@ horovod: ## the training loop with Horovod between two workers, in an environmen
 ray: ## the training loop under Ray Train, two workers, in an environment of its own
 	@$(PYTHON) -m tools.setup workloads
 	@$(PYTHON) -m bench.variants ray
+
+vllm: ## engine vllm with vLLM itself, its build for CPUs, in an environment of its own
+	@$(PYTHON) -m tools.setup workloads
+	@$(PYTHON) -m bench.vllm_contract
+
+bench-vllm: ## what the front costs beside bare vLLM; VLLM=/path/to/vllm for another than the CPUs' build
+	@$(PYTHON) -m tools.setup workloads
+	@PATIENCE_SECONDS=600 .tools/workloads/bin/python -m bench.vllm_overhead $(VLLM)
 
 bench-training: ## two workers against one, jobs that are killed, quality beside n-grams; about 15 minutes
 	@$(PYTHON) -m tools.setup toolkit workloads

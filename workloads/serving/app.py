@@ -51,9 +51,14 @@ def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
     @app.get("/metrics")
     async def metrics() -> Response:
         models.metrics.ready.set(int(models.ready))
-        return Response(models.metrics.text(), media_type="text/plain; version=0.0.4")
+        return Response(await _metrics(models), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+async def _metrics(models: Models) -> bytes:
+    beside = [await state.vllm.metrics() for state in models.states if state.vllm]
+    return models.metrics.text() + "".join(beside).encode()
 
 
 def _refusal(request: Request, error: ApiError) -> JSONResponse:

@@ -11,7 +11,7 @@ import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from workloads.manifest import ManifestError, verify_manifest
 from workloads.serving.architecture import Architecture
@@ -82,6 +82,15 @@ def open_artifact(folder: Path, digest: str) -> Artifact:
         facts=facts,
         canary=json.loads(_checked(folder, CANARY, facts))["texts"] if CANARY in facts["files"] else [],
     )
+
+
+def hold(folder: Path, name: str, facts: Mapping[str, Any]) -> BinaryIO:
+    """One verified file, open, for a process that reads by name: /proc/PID/fd/N is this file, whatever `folder` holds
+    by then. Raises ManifestError."""
+    file = open(folder / name, "rb")  # noqa: SIM115  the caller closes it
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        _compare(folder, name, facts, content)
+    return file
 
 
 def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> mmap.mmap:

@@ -60,6 +60,10 @@ def _card(state: State) -> dict[str, Any]:
 
 
 async def _answer(request: Request, models: Models, chat: bool) -> Response:
+    if models.states[0].vllm is not None:
+        from workloads.serving.vllm.front import forward  # only where its HTTP client is wanted
+
+        return await forward(request, models, chat)
     ask = parse(await body(request, models.limits), chat)
     state = models.get(ask.model)
     job = await accept(ask, state, request)
@@ -84,16 +88,17 @@ async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Req
     try:
         async for piece in pieces(job, state, request):
             if piece.text or piece.finish_reason or first:
-                yield _event(answer.chunk(piece.text, piece.finish_reason, first))
+                yield event(answer.chunk(piece.text, piece.finish_reason, first))
                 first = False
             if piece.finish_reason and ask.stream_usage:
-                yield _event(answer.usage_chunk(usage(len(job.prompt), piece.tokens)))
+                yield event(answer.usage_chunk(usage(len(job.prompt), piece.tokens)))
     except ApiError as error:  # the status line is long gone
         exchange(request).fail(error.kind)
-        yield _event(error.body())
+        yield event(error.body())
         raise BrokenAnswer(error.code) from error
     yield "data: [DONE]\n\n"
 
 
-def _event(content: dict[str, Any]) -> str:
+def event(content: dict[str, Any]) -> str:
+    """One server-sent event."""
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"

@@ -21,6 +21,10 @@ class QueueFull(Exception):
     """No place in the queue; try again when another answer is done."""
 
 
+class EngineEnded(Exception):
+    """An engine in a process of its own ended although nobody asked it to; the message says how."""
+
+
 class Batches(Protocol):
     """What the worker needs of a model; scheduler.py tells what each means."""
 

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 if TYPE_CHECKING:
     from workloads.serving.engine import Job
+    from workloads.serving.vllm.engine import Passage
 
 CLIENT_LEFT = "client_left"
 _KEY = "skerry.exchange"
@@ -48,7 +49,7 @@ class Exchange:
     output_tokens: int = 0
     trace_id: str = ""
     """32 hex digits of the trace that this belongs to, where there is one."""
-    job: "Job | None" = None
+    job: "Job | Passage | None" = None
 
     def reach(self, model: str, version: str, operation: str) -> None:
         """Note which model takes the request."""

@@ -2,7 +2,10 @@
 
 import argparse
 import ipaddress
+import os
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 from workloads.remote import is_remote, open_address
 from workloads.serving.device import DEVICES
+
+ENGINES = ("torch", "vllm")
+CACHE_MIB = 256  # of engine torch
+DECIDED_HERE = {
+    "--uds", "--host", "--port", "--served-model-name", "--max-num-seqs", "--dtype", "--load-format", "--api-key",
+    "--model", "--generation-config", "--enable-log-requests", "--config", "--kv-cache-memory-bytes",
+}  # fmt: skip
+"""Arguments of vLLM that the contract fixes, or that have a flag here."""
 
 
 def flags(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -32,6 +43,7 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--host", default="127.0.0.1", help="address to listen on; the default is this machine only"
     )
     parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one and says which")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="torch for CPUs, vllm for GPUs")
     parser.add_argument(
         "--device", choices=DEVICES, help="where models are computed. Default: a GPU where there is one"
     )
@@ -46,7 +58,9 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--slots", type=_count, default=8, help="requests answered at the same time")
     parser.add_argument(
-        "--cache-mib", type=_count, default=256, help="memory for keys and values of all answers of a model"
+        "--cache-mib",
+        type=_count,
+        help="memory for keys and values of all answers of a model. Default: 256, with vllm what it finds free",
     )
     parser.add_argument(
         "--compile-cache",
@@ -61,6 +75,19 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_seconds,
         help="between two measurements of the model's quality, made while nobody asks. Default: none, since replicas "
         "that share cores pay for it and only a rollout's gate reads it",
+    )
+    other = parser.add_argument_group("engine vllm")
+    other.add_argument(
+        "--vllm",
+        type=Path,
+        default=Path(sys.executable).with_name("vllm"),
+        help="its command. Default: the one beside this Python",
+    )
+    other.add_argument(
+        "--vllm-arguments",
+        type=shlex.split,
+        default=[],
+        help="what else `vllm serve` is told, in one word: --vllm-arguments='--tensor-parallel-size 2'",
     )
     limits = parser.add_argument_group("limits of one request")
     limits.add_argument(
@@ -96,6 +123,7 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.models = _models(parser, args)
     _check_access(parser, args)
+    _check_engine(parser, args)
     return args
 
 
@@ -147,6 +175,26 @@ def _check_access(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
             f"--host {args.host} can be reached from other machines, and anybody there could ask; give "
             "--api-keys-file or --jwt-jwks-file, or --no-auth where a gateway stands in front"
         )
+
+
+def _check_engine(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.engine == "torch":
+        args.cache_mib = args.cache_mib or CACHE_MIB
+        if args.vllm_arguments:
+            parser.error("--vllm-arguments is for --engine vllm; leave it out")
+        return
+    if len(args.models) > 1:
+        parser.error("--engine vllm serves one model; start one server for each, or take --engine torch")
+    for flag in ("compile_cache", "probe_seconds", "device"):
+        if getattr(args, flag):
+            parser.error(f"--{flag.replace('_', '-')} is for --engine torch; leave it out")
+    if not os.access(args.vllm, os.X_OK):
+        parser.error(
+            f"--vllm {args.vllm}: no such command; install vLLM beside this Python, or say where it is"
+        )
+    for word in args.vllm_arguments:
+        if (name := word.partition("=")[0].replace("_", "-")) in DECIDED_HERE:
+            parser.error(f"--vllm-arguments {name}: this server decides it; leave it out")
 
 
 def _loopback(host: str) -> bool:

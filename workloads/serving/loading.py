@@ -62,7 +62,7 @@ def load(
     several = len(sources) > 1
     opened: list[tuple[State, Path, Artifact]] = []
     for state, place in sources:
-        with _named(state, place, several):
+        with named(state, place, several):
             folder = place if isinstance(place, Path) else fetch(place, state.digest)
             opened.append((state, folder, open_artifact(folder, state.digest)))
     say(f"verified after {clock():.1f} s", "verified")  # before torch: a refusal should be quick
@@ -73,7 +73,7 @@ def load(
     device = find_device(how.device)
     made: list[tuple[State, Path, Artifact, Decoder]] = []
     for state, folder, artifact in opened:
-        with _named(state, folder, several):
+        with named(state, folder, several):
             encodes = isinstance(artifact.shape, EncoderArchitecture)
             embedder, decoder = _embedder(artifact, device, how.waiting) if encodes else None, None
             if not encodes:
@@ -84,7 +84,7 @@ def load(
         state.metrics.model(
             state.name, state.version, state.digest, artifact.scheme, embedder or state.engine
         )
-        state.loaded = _loaded(artifact, embedder)
+        state.loaded = described(artifact, embedder)
         ready = f"{state.name} {state.digest} on {device} ready after {clock():.1f} s"
         say(ready, "ready", model=state.name, version=state.version, seconds=round(clock(), 2))
         watch(state, artifact, decoder, idle, how.probe_seconds)
@@ -96,7 +96,7 @@ def load(
 
 
 @contextmanager
-def _named(state: State, place: Path | str, several: bool) -> Iterator[None]:
+def named(state: State, place: Path | str, several: bool) -> Iterator[None]:
     """Turns what a model is refused for into BadModel."""
     about = f"model {state.name!r}: " if several else ""
     try:
@@ -128,7 +128,8 @@ def _decoder(
     return decoder
 
 
-def _loaded(artifact: Artifact, embedder: Embedder | None) -> Loaded:
+def described(artifact: Artifact, embedder: Embedder | None = None) -> Loaded:
+    """What the routes must know of a model, whoever computes it."""
     config = artifact.tokenizer_config
     template = config.get("chat_template")
     return Loaded(

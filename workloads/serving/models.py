@@ -60,12 +60,12 @@ class Models:
     def cancel(self, told: Exchange) -> None:
         """End an answer that nobody waits for."""
         if told.job is not None:
-            self.get(told.model).engine.cancel(told.job)
+            self.get(told.model).cancel(told.job)
 
     def cancel_all(self) -> None:
         """End all answers early, for a shutdown that ran out of time."""
         for state in self.states:
-            state.engine.cancel_all()
+            state.cancel_all()
 
     def headers(self, told: Exchange) -> dict[str, str]:
         """Response headers naming the version of the model that answers and, where the environment says it, this

@@ -40,7 +40,7 @@ def routes(models: Models) -> APIRouter:
             {
                 "name": name,
                 "versions": [state.version],
-                "platform": "skerry_torch",
+                "platform": "skerry_vllm" if state.vllm else "skerry_torch",
                 "inputs": [{**text, "shape": [-1]} if size else text],
                 "outputs": [vectors if size else text],
             }
@@ -84,7 +84,12 @@ async def _continue(
         if field in parameters:
             message = f"parameters.{field} is set, but has no meaning in infer; leave it out"
             raise ApiError(400, message, field, "unsupported_field")
-    job = await accept(read({**parameters, "model": name, "prompt": texts[0]}, chat=False), state, request)
+    fields = {**parameters, "model": name, "prompt": texts[0]}
+    if state.vllm is not None:
+        from workloads.serving.vllm.front import continued  # only where its HTTP client is wanted
+
+        return await continued(fields, state, request)
+    job = await accept(read(fields, chat=False), state, request)
     text, last = await whole(job, state, request)
     return text, {
         "finish_reason": last.finish_reason,

@@ -76,9 +76,9 @@ def parse(raw: bytes, chat: bool) -> Ask:
     return read(json_object(raw), chat)
 
 
-def read(body: dict[str, Any], chat: bool) -> Ask:
+def read(body: dict[str, Any], chat: bool, refused: Mapping[str, tuple[object, ...]] = NEUTRAL) -> Ask:
     """Read a request. Raises ApiError(400) naming field, value, rule and remedy."""
-    refuse(body, NEUTRAL)
+    refuse(body, refused)
     model = body.get("model")
     if not isinstance(model, str):
         raise wrong("model", model, "the name of a model, see /v1/models")

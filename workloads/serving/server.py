@@ -9,8 +9,10 @@ The port is bound first and `/v2/health/live` answers at once; `/v2/health/ready
 was verified against its digest and each model has made a first token. SIGTERM: not ready, answers in flight finish,
 exit. A second SIGTERM does not wait.
 
+With --engine vllm the same server stands in front of vLLM, which it starts, watches and ends (docs/decisions/0020).
+
 Exit codes: 0 stopped as asked, 2 a wrong flag, 3 a model folder is refused (altered, incomplete, another
-digest, or not loadable), 4 the address cannot be bound.
+digest, or not loadable), 4 the address cannot be bound, 5 vLLM ended by itself.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -32,7 +35,7 @@ from workloads.serving.app import create_app
 from workloads.serving.auth import BadCredentials, Door, Identify, api_keys, signed_tokens
 from workloads.serving.connections import patient
 from workloads.serving.device import NoDevice
-from workloads.serving.engine import Engine
+from workloads.serving.engine import Engine, EngineEnded
 from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
 from workloads.serving.loading import BadModel, How, load
@@ -43,7 +46,10 @@ from workloads.serving.models import Models
 from workloads.serving.state import State
 from workloads.serving.traces import Traces
 
-STOPPED, BAD_FLAG, REFUSED_MODEL, BAD_ADDRESS = 0, 2, 3, 4
+if TYPE_CHECKING:
+    from workloads.serving.vllm.start import Launch
+
+STOPPED, BAD_FLAG, REFUSED_MODEL, BAD_ADDRESS, ENGINE_ENDED = 0, 2, 3, 4, 5
 DRAIN_POLL_SECONDS = 0.02
 CLOSE_SECONDS = 5  # for a client that does not read its answer
 
@@ -119,6 +125,15 @@ def _identify(args: argparse.Namespace) -> Identify | None:
     return None
 
 
+def _launch(args: argparse.Namespace) -> "Launch | None":
+    """What starts vLLM, where it is the engine."""
+    if args.engine != "vllm":
+        return None
+    from workloads.serving.vllm.start import Launch  # brings an HTTP client that engine torch does not need
+
+    return Launch(args.vllm, args.slots, args.queue, args.threads, args.cache_mib, args.vllm_arguments)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     args = flags(argv)
@@ -137,8 +152,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_ADDRESS
     limits = Limits(args.answer_seconds, args.answer_tokens, args.client_seconds)
     metrics = Metrics()
+    launch = _launch(args)
+    vllm = launch.vllm if launch else None
     states = [
-        State(one.name, one.digest, Engine(args.queue, args.slots), limits, metrics) for one in args.models
+        State(one.name, one.digest, Engine(args.queue, args.slots), limits, metrics, vllm)
+        for one in args.models
     ]
     models = Models(states, door, limits, metrics)
     traces = Traces(metrics.spans)
@@ -162,19 +180,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def loading() -> None:
         try:
-            load(sources, how, lambda: not models.open_answers, clock)
+            if launch:
+                launch.run(*sources[0], clock)
+            else:
+                load(sources, how, lambda: not models.open_answers, clock)
         except BadModel as error:
             say(str(error), "refused", logging.ERROR)
             server.refuse(REFUSED_MODEL)
         except (CacheTooLarge, NoDevice) as error:
             say(str(error), "refused", logging.ERROR)
             server.refuse(BAD_FLAG)
+        except EngineEnded as error:
+            say(str(error), "refused", logging.ERROR)
+            server.refuse(ENGINE_ENDED)
 
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     say(f"listening on {address}", "listening", address=address)
     threading.Thread(target=loading, name="load", daemon=True).start()
-    asyncio.run(server.serve(sockets=[listener]))
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    finally:
+        if launch:
+            launch.stop()
     traces.close()
     if server.exit_code == STOPPED:  # otherwise it was told why
         say(f"stopped after {clock():.1f} s", "stopped")

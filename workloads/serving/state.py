@@ -2,15 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
 from workloads.serving.chat import ChatTemplate
-from workloads.serving.engine import Engine
+from workloads.serving.engine import Engine, Job
 from workloads.serving.limits import Limits
 from workloads.serving.metrics import Metrics
 from workloads.serving.openai import Ask
 from workloads.serving.protocol import ApiError
+
+if TYPE_CHECKING:
+    from workloads.serving.vllm.engine import Passage, Vllm
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class State:
     engine: Engine
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(default_factory=Metrics)
+    vllm: "Vllm | None" = None
+    """Engine vllm, which then answers in place of `engine`."""
     loaded: Loaded | None = None
     draining: bool = False
 
@@ -53,6 +59,17 @@ class State:
     @property
     def fingerprint(self) -> str:
         return f"skerry-{self.version}"
+
+    def cancel(self, job: "Job | Passage") -> None:
+        """End an answer early; harmless when it has ended."""
+        if isinstance(job, Job):
+            self.engine.cancel(job)
+        else:
+            job.cancel()
+
+    def cancel_all(self) -> None:
+        """End all answers early, for a shutdown that ran out of time."""
+        (self.vllm or self.engine).cancel_all()
 
     def require(self) -> Loaded:
         """What was loaded. Raises ApiError(503) while not ready."""

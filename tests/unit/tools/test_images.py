@@ -24,6 +24,7 @@ RECIPE = ROOT / images.FILE
 MANIFESTS = {
     "training": ("training_job.py",),
     "serving": ("inference_service.py", "model_version.py"),
+    "serving-vllm": ("inference_service.py",),
 }
 
 
@@ -107,7 +108,7 @@ def file_of(module: str) -> Path:
     return (ROOT / module.replace(".", "/")).with_suffix(".py")
 
 
-@pytest.mark.parametrize("target", images.TARGETS)
+@pytest.mark.parametrize("target", MANIFESTS)
 def test_an_image_holds_every_module_that_the_clusters_commands_run(target: str) -> None:
     text = "".join((ROOT / "components/k8s" / name).read_text() for name in MANIFESTS[target])
     programs = set(re.findall(r'"(workloads\.[a-z_.]+)"', text))
@@ -131,7 +132,7 @@ def test_an_image_knows_the_commit_that_it_was_built_from_where_the_training_loo
     assert f"ENV {name}=${{REVISION}}" in instructions("training")
 
 
-@pytest.mark.parametrize("target", images.TARGETS)
+@pytest.mark.parametrize("target", MANIFESTS)
 def test_an_image_runs_as_the_user_of_the_clusters_pods_who_is_not_root(target: str) -> None:
     users = [line.removeprefix("USER ") for line in instructions(target) if line.startswith("USER ")]
     assert users[-1] == f"{pods.USER}:{pods.USER}" and pods.USER != 0

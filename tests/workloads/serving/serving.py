@@ -16,7 +16,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_SECONDS = 60.0  # when to give up on a condition; a slow machine needs some of it, a fast one none
+# When to give up on a condition; a slow machine needs some of it, a fast one none.
+PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", "60"))
 NAME = "coder"
 
 
