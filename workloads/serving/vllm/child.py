@@ -56,7 +56,6 @@ class Child:
         self._process.wait()
 
     async def _warm(self, socket: Path, model: str) -> str:
-        ask = {"model": model, "prompt": [0], "max_tokens": 1, "temperature": 0}
         async with session(socket) as client:
             while True:
                 if self._process.poll() is not None:
@@ -70,10 +69,20 @@ class Child:
                 if healthy:
                     break
                 await asyncio.sleep(POLL_SECONDS)
-            async with client.post(f"{BASE}/v1/completions", json=ask) as answer:
-                if answer.status != 200:
-                    raise EngineEnded(
-                        f"vLLM answered {answer.status} to the first question: {await answer.text()}"
-                    )
-            async with client.get(f"{BASE}/metrics") as metrics:
-                return await metrics.text()
+            try:
+                return await _first_answer(client, model)
+            except (aiohttp.ClientError, OSError) as error:
+                if self._stopping:
+                    return ""
+                raise EngineEnded(f"vLLM broke off its first answer ({type(error).__name__})") from error
+
+
+async def _first_answer(client: aiohttp.ClientSession, model: str) -> str:
+    """Let it answer once; its metrics by then. Raises EngineEnded where it refuses to."""
+    ask = {"model": model, "prompt": [0], "max_tokens": 1, "temperature": 0}
+    async with client.post(f"{BASE}/v1/completions", json=ask) as answer:
+        if answer.status != 200:
+            why = f"vLLM answered {answer.status} to the first question: {await answer.text()}"
+            raise EngineEnded(why)
+    async with client.get(f"{BASE}/metrics") as metrics:
+        return await metrics.text()
