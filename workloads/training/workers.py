@@ -125,8 +125,6 @@ def end_process(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
     C++ destructor aborts the process, though the run went well.
     """
     left = Path(os.environ[LEFT_CODES], os.environ["LOCAL_RANK"]) if LEFT_CODES in os.environ else None
-    if left:
-        left.unlink(missing_ok=True)  # an earlier life's
     try:
         try:
             code: object = main(arguments)

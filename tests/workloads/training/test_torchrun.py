@@ -4,10 +4,11 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.workloads.training.machines import machines
-from tests.workloads.training.runs import ENDLESS, TINY, TRAIN, await_first_step, launch, start, write_corpus
+from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, start
 
 # A worker that does not end when it is asked to, and counts the seconds that it is given. The last one has done.
 SLOW = """
@@ -15,7 +16,12 @@ import os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
 signal.signal(signal.SIGTERM, lambda *_: (folder / "asked").touch())
 print(f"{os.environ['WORLD_SIZE']} together", file=sys.stderr, flush=True)
-while os.environ["WORLD_SIZE"] == "1":
+if os.environ["LOCAL_RANK"] == "1":
+    while not (folder / "ready").exists():
+        time.sleep(0.05)
+    sys.exit(3)
+(folder / "ready").touch()
+while os.environ["WORLD_SIZE"] == os.environ["LOCAL_WORLD_SIZE"]:
     time.sleep(1)
     if (folder / "asked").exists():
         with open(folder / "seconds", "a") as seconds:
@@ -23,9 +29,15 @@ while os.environ["WORLD_SIZE"] == "1":
 """
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("data") / "corpus")
+# Fails at once in its first life; of the second it only begins.
+SECOND_LIFE = """
+import os, time
+from workloads.training.workers import end_process
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "1":
+    print("starting", flush=True)
+    time.sleep(600)
+end_process(lambda given: 1, [])
+"""
 
 
 def ended(process: subprocess.Popen) -> int:
@@ -47,19 +59,42 @@ def test_a_launcher_that_is_asked_to_stop_says_that_the_run_can_go_on_and_the_ne
     assert '"step"' not in (tmp_path / "second.log").read_text()
 
 
-def test_a_launcher_says_that_a_setting_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("given", "said"), [("--batch=3", "batch=3"), ("--stop-at=noon", "stop_at='noon'")])
+def test_a_launcher_says_that_a_setting_cannot_be_used(
+    corpus: Path, tmp_path: Path, given: str, said: str
+) -> None:
     how = launch(2, tmp_path / "temporary")
-    how["args"] += [*TINY, f"--data={corpus}", f"--output={tmp_path / 'model'}", "--batch=3"]
+    how["args"] += [*TINY, f"--data={corpus}", f"--output={tmp_path / 'model'}", given]
     done = subprocess.run(**how, capture_output=True, text=True)
-    assert done.returncode == 2 and "batch=3" in done.stderr
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+    assert "ValueError" not in done.stderr
+
+
+def test_a_launcher_that_is_asked_to_stop_while_workers_start_again_does_not_tell_the_end_of_those_before(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "second.py").write_text(SECOND_LIFE)
+    how = launch(2, tmp_path / "temporary", ["--max-restarts=1", str(tmp_path / "second.py")])
+    how["env"]["PYTHONPATH"] = str(ROOT)
+    with subprocess.Popen(**how, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout
+        said = ""
+        while "starting" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_a_launcher_says_that_a_worker_was_killed(corpus: Path, tmp_path: Path) -> None:
     process = start([*ENDLESS, f"--data={corpus}", f"--output={tmp_path / 'model'}"], 2, tmp_path / "log")
     await_first_step(process, tmp_path / "log")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    subprocess.run(["kill", "-KILL", children[-1]], check=True)
-    assert ended(process) in (128 + signal.SIGKILL, 1)  # 1: the other worker noticed first
+    # Found together with the other one, which notices and fails, rank 0 goes first.
+    [worker] = [each for each in psutil.Process(process.pid).children() if each.environ()["RANK"] == "0"]
+    worker.kill()
+    assert ended(process) == 128 + signal.SIGKILL
 
 
 def test_a_run_whose_time_is_over_is_not_started_again_although_restarts_are_left(
@@ -85,3 +120,15 @@ def test_workers_that_stop_since_a_machine_joins_have_the_time_that_the_launcher
         assert (first.wait(), second.wait()) == (0, 0), run.everything()
     # torch's own agent gives 30 seconds, whatever it was told; the worker cannot count more than there were.
     assert len((tmp_path / "seconds").read_text()) < 20
+
+
+def test_workers_that_stop_since_another_one_failed_have_the_time_that_the_launcher_was_given(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    how = launch(
+        2, tmp_path / "temporary", ["--shutdown-timeout=2", str(tmp_path / "slow.py"), str(tmp_path)]
+    )
+    done = subprocess.run(**how, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert len((tmp_path / "seconds").read_text()) < 20  # as above
