@@ -98,7 +98,7 @@ def measured(
         decoder = Decoder(shape, {name: tensor.to(device) for name, tensor in stored.items()})
         if fast:
             with tempfile.TemporaryDirectory() as folder:
-                artifact = Artifact(shape, scheme, mmap.mmap(-1, 1), "", {}, {})
+                artifact = Artifact(shape, scheme, mmap.mmap(-1, 1), "", {}, facts={}, canary=[])
                 decoder.fast = FastLayers(compiled(artifact, decoder, 1, Path(folder)), decoder)
         weights = tensor_bytes(stored)
         return [decoded(decoder, batch, weights) for batch in batches]

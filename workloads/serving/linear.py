@@ -142,8 +142,9 @@ class Int4Linear(PlainLinear):
         rows, columns = self.shape
         if self.device.type == "cpu":
             pack = getattr(torch.ops.aten, "_convert_weight_to_int4pack_for_cpu", None)
-            fits = pack is not None and rows % INT4_ROWS == 0
-            return pack(_nibbles(self.weight).to(torch.int32), 1) if fits else None
+            if pack is None or rows % INT4_ROWS:
+                return None
+            return pack(_nibbles(self.weight).to(torch.int32), 1)
         if rows % INT4_SIDE or columns % (16 * INT4_TILES) or _capability(self.device) < INT4_CAPABILITY:
             return None
         swapped = self.weight << 4 | self.weight >> 4  # there the even column is the high nibble
