@@ -7,6 +7,7 @@ bench/results/serving.json.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ def main() -> int:
 
 def prepared(folder: Path) -> Made:
     """Every model that is measured, and compiled layers for SmolLM2's."""
+    shutil.rmtree(folder)  # what an interrupted try has left
+    folder.mkdir()
     exported = models.export_fp32(folder / "fp32")
     artifacts = models.publish_all(models.SMOLLM2, folder / "smollm2")
     record = models.train(folder / "own export")

@@ -1,5 +1,6 @@
 """Ten thousand drawn requests: what the server says, and what stays in its memory."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ WARM, COUNT, SEED = 1000, 9000, 2026
 def measured(folder: Path, warm: int = WARM, count: int = COUNT) -> dict[str, Any]:
     """Ask, and look at the memory after the first `warm` requests and at the end. The model is a tiny one of random
     weights: it is the server that is asked."""
+    shutil.rmtree(folder / "tiny export", ignore_errors=True)
     artifact = publish(str(export(folder / "tiny export", TEMPLATE)), "none", str(folder / "tiny"), ANY)
     with running(artifact, *FLAGS) as server:
         before = server.complete().json()["choices"]

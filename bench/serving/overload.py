@@ -31,13 +31,14 @@ from bench.serving.load import (
     run,
 )
 from bench.serving.models import Artifact
-from bench.serving.ours import compiled_server
+from bench.serving.ours import CPU, compiled_server
 from bench.serving.table import percentile
 from tests.workloads.serving.serving import NAME, until
 
 THREADS = 1
 SLOTS = QUEUE = 8
-FLAGS = [f"--threads={THREADS}", f"--slots={SLOTS}", f"--queue={QUEUE}"]
+FLAGS = [CPU, f"--threads={THREADS}", f"--slots={SLOTS}", f"--queue={QUEUE}"]
+LONG = 1000  # tokens of an answer that holds a slot: seconds, and eight of them fit into the cache
 TIMES = 10
 SECONDS = 30.0  # of each load
 DRAINS, CLIENTS = 5, 24  # more clients than slots and queue hold
@@ -51,7 +52,7 @@ def full(artifact: Artifact, compiled: Path) -> dict[str, Any]:
         url = str(server.client.base_url)
         prompts = ([number] * 8 for number in range(SLOTS + QUEUE))
         holders = threading.Thread(
-            target=lambda: run(url, at_once(NAME, SLOTS + QUEUE, 1, 4000, prompts)), daemon=True
+            target=lambda: run(url, at_once(NAME, SLOTS + QUEUE, 1, LONG, prompts)), daemon=True
         )
         holders.start()
         until(lambda: server.metric("skerry_requests_waiting") == QUEUE)

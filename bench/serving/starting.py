@@ -8,6 +8,7 @@ from typing import Any
 from bench.claims import ROOT, Benchmark
 from bench.serving.contender import THREADS
 from bench.serving.models import Artifact
+from bench.serving.ours import CPU
 from tests.workloads.serving.serving import running
 
 REPEATS = 3
@@ -21,7 +22,7 @@ def measured(artifact: Artifact, repeats: int = REPEATS) -> dict[str, list[float
         pass  # reads every file once
     for _ in range(repeats):
         began = time.monotonic()
-        with running(artifact, f"--threads={THREADS}"):
+        with running(artifact, CPU, f"--threads={THREADS}"):
             found["ready"].append(time.monotonic() - began)
         began = time.monotonic()
         subprocess.run([sys.executable, "-c", "import torch"], cwd=ROOT, check=True)
