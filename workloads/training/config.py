@@ -77,6 +77,9 @@ class TrainConfig:
         ""  # what a run is called over its restarts; empty is torchrun's id or the launching process
     )
     lease_seconds: float = 60.0  # a place is free when its run's heartbeat has been silent for so long
+    # seconds for the slowest worker: to come, to take a step, and rank 0 to export and upload what all have learned;
+    # more than any of it takes, and so long a worker that hangs costs all of them
+    peer_patience: float = 300.0
     stop_at: float = (
         0.0  # Unix time at which the run ends with a checkpoint (a capacity block's end); 0 is never
     )
@@ -109,6 +112,7 @@ class TrainConfig:
             require(name, getattr(self, name) <= most, f"at most {most}")
         for name in ("learning_rate", "clip", "lease_seconds", "store_patience"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
+        require("peer_patience", 1 <= self.peer_patience <= 86_400, "from 1 to 86400 seconds, a day")
         require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
         require(
             "stop_at",

@@ -31,13 +31,18 @@ class Preemption:
 
     @contextmanager
     def deferred(self, workers: Workers) -> Iterator[None]:
-        """Within, SIGTERM only makes `asked` true; one that came behind the last question ends the run on leaving."""
+        """Within, SIGTERM only makes `asked` true; one that came behind the last question ends the run on leaving.
+
+        A run that ends since a worker was asked to does not heed it any more: the end takes a bounded time.
+        """
         self._group = workers.group()
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
+            if self._answered:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self.signalled and not self._answered:
             raise SystemExit(self.exit_code)
 

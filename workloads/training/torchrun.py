@@ -16,18 +16,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import run as torchrun
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher import api
-from torch.distributed.run import main as torchrun
 
 from workloads.training.preemption import PREEMPTED
 from workloads.training.workers import LEFT_CODES
@@ -68,13 +69,21 @@ def _stop_at(arguments: Sequence[str]) -> float:
     return float(given[-1]) or inf if given else inf
 
 
+def _whole_words(parser: Callable[[], ArgumentParser] = torchrun.get_args_parser) -> ArgumentParser:
+    """torchrun's parser, which else asks whether a training's --log is its own --log-dir."""
+    made = parser()
+    made.allow_abbrev = False
+    return made
+
+
 def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="skerry-") as folder:
         os.environ[LEFT_CODES] = folder
         # torchrun has no other way to be given one
         api.LocalElasticAgent = Agent  # pyright: ignore[reportPrivateImportUsage]
+        torchrun.get_args_parser = _whole_words
         try:
-            torchrun(list(arguments))
+            torchrun.main(list(arguments))
         except ChildFailedError as failed:
             print(failed, file=sys.stderr, flush=True)
             _, failure = failed.get_first_failure()

@@ -73,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
         name = config.run_id or run_name()
         ours = stores if workers.rank == 0 else []
         with leased(ours, name, config.lease_seconds) as leases, telling(config, workers, name) as lines:
-            return train(config, corpus, output, workers, preemption, stores, leases, lines, name)
+            ended = train(config, corpus, output, workers, preemption, stores, leases, lines, name)
+        workers.part(workers.device(), ended)  # now that rank 0 has told of the end
+        return ended
     except (ConfigError, OutputRefused) as error:
         print(f"workloads.training.train: {error}", file=sys.stderr, flush=True)
         return 2
@@ -102,7 +104,7 @@ def train(
     device = workers.device()
     check_fp8(config, device)
     progress = Progress(config, workers, device, lines)
-    workers.join(device)
+    workers.join(device, config.peer_patience)
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain)
     init_digest = None
@@ -169,7 +171,6 @@ def train(
         lines.end({"ended": "published", "place": shown(output)})
         told = {"output": shown(output), "manifest_digest": digest, **record}
         print(json.dumps(told, allow_nan=False), flush=True)
-    workers.wait(device)  # no worker says that all went well before the model is published
     return 0
 
 

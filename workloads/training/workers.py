@@ -10,6 +10,8 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +30,6 @@ LEFT_CODES = "SKERRY_EXIT_CODES"
 """Variable with the folder where each worker of a machine leaves its exit code for torchrun.py."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOPBACK = "127.0.0.1"
-_PATIENCE = timedelta(minutes=5)  # with the slowest worker: at the start, at each step, and at the export
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,24 @@ class Workers:
             )
         return torch.device("cuda", self.local)
 
-    def join(self, device: torch.device) -> None:
-        """Meet the other workers. Waits five minutes for them, then fails."""
+    def join(self, device: torch.device, patience: float) -> None:
+        """Meet the other workers. Fails when one is missing for `patience` seconds, now or at any later exchange."""
         if self.world > 1:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            backend = "nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(
-                backend,
-                timeout=_PATIENCE,
-                store=self._loopback_store(),
-                rank=self.rank,
-                world_size=self.world,
-            )
+            # torch waits in C++, where Python hears no signal; for a thread Python waits itself.
+            ThreadPoolExecutor(1).submit(self._meet, device, timedelta(seconds=patience)).result()
 
-    def _loopback_store(self) -> Store | None:
+    def _meet(self, device: torch.device, patience: timedelta) -> None:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            timeout=patience,
+            store=self._loopback_store(patience),
+            rank=self.rank,
+            world_size=self.world,
+        )
+
+    def _loopback_store(self, patience: timedelta) -> Store | None:
         """Where the workers meet if all are on this machine, out of reach of any other; else None: as torch does.
 
         torch's own store listens on every address of the machine. Where torchrun serves one, it stays with that.
@@ -76,10 +80,10 @@ class Workers:
         if host != _LOOPBACK or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
             return None
         if self.rank != 0:
-            return TCPStore(host, int(port), self.world, timeout=_PATIENCE)
+            return TCPStore(host, int(port), self.world, timeout=patience)
         listener = socket.create_server((host, int(port)))  # the store takes it over
         return TCPStore(
-            host, int(port), self.world, True, timeout=_PATIENCE, master_listen_fd=listener.detach()
+            host, int(port), self.world, True, timeout=patience, master_listen_fd=listener.detach()
         )
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -99,9 +103,13 @@ class Workers:
             dist.all_reduce(values)
         return values
 
-    def wait(self, device: torch.device) -> None:
-        """Return once every worker has called it; fails when one of them is gone."""
-        self.sum(torch.zeros(1, device=device)).item()  # reading it waits for a GPU too
+    def part(self, device: torch.device, ended: int) -> None:
+        """Return once every worker has called it; where the run `ended` well, fails when one of them is gone.
+
+        torchrun stops all when the first one leaves with another code than 0, and 0 says that the model is published.
+        """
+        with suppress(RuntimeError) if ended else nullcontext():
+            self.sum(torch.zeros(1, device=device)).item()  # reading it waits for a GPU too
 
 
 def run_name() -> str:

@@ -27,6 +27,7 @@ def learned(workers: Workers, compiled: bool = False, **settings) -> dict:
     if compiled:
         compile_model(model, config, backend="aot_eager")
     parallel = spread(model, config, workers, CPU)
+    bucket = getattr(parallel, "bucket_bytes_cap", 0)  # DDP's
     seen = {}
 
     def look(module: torch.nn.Module, given: tuple) -> None:
@@ -45,15 +46,16 @@ def learned(workers: Workers, compiled: bool = False, **settings) -> dict:
     )
     norm = clip(model, 0.5)
     clipped = clip(model, 1e9)
-    return {"loss": loss, "grad": flat, "norm": norm, "clipped": clipped, "parts": parts, "seen": seen}
+    told = {"loss": loss, "grad": flat, "norm": norm, "clipped": clipped, "parts": parts, "seen": seen}
+    return {**told, "bucket": bucket}
 
 
 def main() -> None:
     workers = Workers.from_environment()
-    workers.join(CPU)
+    workers.join(CPU, patience=300)
     told = {}
     for precision in ("fp32", "bf16"):
-        ddp = learned(workers, precision=precision, parallel="ddp")
+        ddp = learned(workers, precision=precision, parallel="ddp", bucket_mb=3)
         fsdp = learned(workers, precision=precision, parallel="fsdp")
         told[precision] = {
             "loss": (ddp["loss"] - fsdp["loss"]).abs().item(),
@@ -61,6 +63,7 @@ def main() -> None:
             "norms": [ddp["norm"].item(), fsdp["norm"].item(), ddp["clipped"].item(), fsdp["clipped"].item()],
             "parts": [ddp["parts"], fsdp["parts"]],
             "seen": fsdp["seen"],
+            "bucket": ddp["bucket"],
         }
     eager, compiled = (learned(workers, compiled=each, parallel="fsdp") for each in (False, True))
     told["compiled"] = {

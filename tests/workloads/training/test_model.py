@@ -19,6 +19,7 @@ from workloads.training.model import LanguageModel, ModelConfig, fused_attention
 from workloads.training.optimizer import build_optimizer
 from workloads.training.parallel import compile_model
 from workloads.training.presets import PARAMETERS, PRESETS
+from workloads.training.sampler import Sampler
 from workloads.training.step import gradients, losses
 from workloads.training.workers import Workers
 
@@ -126,6 +127,22 @@ def test_the_model_is_one_graph_for_the_compiler_that_computes_the_same() -> Non
     for one, other in zip(compiled.parameters(), eager.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
     assert compiled.state_dict().keys() == eager.state_dict().keys()
+
+
+def test_the_gradient_that_the_weights_move_by_is_cut_to_the_largest_norm(corpus: Path) -> None:
+    config = TrainConfig(model=SMALL, data=str(corpus), clip=0.01)
+    text, model = load_corpus(config), small_model()
+    optimizer = build_optimizer(model, config)
+    norms: list[torch.Tensor] = []
+    optimizer.register_step_pre_hook(
+        lambda *_: norms.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]).norm())
+    )
+    sampler = Sampler(len(text.training), SMALL.context, seed=0)
+    run = step.Run(
+        config, Workers(0, 0, 1), torch.device("cpu"), text, sampler, model, optimizer, model, step=1
+    )
+    _, before = step.take_step(run)
+    assert before > 0.1 and [norm.item() for norm in norms] == pytest.approx([0.01], rel=1e-3)
 
 
 def test_decay_takes_the_matrices_and_leaves_the_scales() -> None:

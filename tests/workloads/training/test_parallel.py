@@ -107,5 +107,9 @@ def test_a_worker_holds_half_and_gathers_matrices_in_the_precision_they_are_used
     assert seen["bf16"]["seen"] == {"RMSNorm": "float32 [32]", "Linear": "bfloat16 [32, 48]"}
 
 
+def test_whole_models_send_their_gradients_in_buckets_of_the_size_that_is_set(seen: dict) -> None:
+    assert seen["fp32"]["bucket"] == 3 * 1024 * 1024
+
+
 def test_a_sharded_model_computes_the_same_with_its_layers_compiled(seen: dict) -> None:
     assert seen["compiled"]["loss"] < 1e-6 and seen["compiled"]["grad"] < 1e-5

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.workloads.training.runs import kept, start
+from tests.workloads.training.runs import TRAIN, kept, launch, start
 from tests.workloads.training.test_telling import free_port, told
 from workloads.training import tracking
 from workloads.training.config import shown
@@ -81,6 +82,25 @@ def test_a_run_without_its_server_ends_well_and_says_so_once(corpus: Path, tmp_p
     assert [line["tracking"] for line in said if "tracking" in line] == ["not reached", "given up"]
     assert said[-1]["lines_not_sent"] >= 8
     assert [line["step"] for line in said if "step" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_no_worker_leaves_before_rank_0_has_told_of_the_end(corpus: Path, tmp_path: Path) -> None:
+    how = launch(2, tmp_path / "temporary", ["--shutdown-timeout=1", *TRAIN])
+    how["args"] += [*tracked(corpus, tmp_path, free_port()), "--stop-at", "1"]
+    done = subprocess.run(**how, capture_output=True, text=True)
+    # Else torchrun stops rank 0 while it still tries to reach the server.
+    assert done.returncode == 75 and '"given up"' in done.stderr, done.stderr
+
+
+def test_a_run_that_ends_since_it_was_asked_to_is_not_interrupted_by_being_asked_again(
+    corpus: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with start([*tracked(corpus, tmp_path, free_port()), "--stop-at", "1"], 1, log) as process:
+        await_words(log, '"ended"')
+        process.terminate()
+        assert process.wait(300) == 75
+    assert '"given up"' in log.read_text() and "stopped by SIGTERM" not in log.read_text()
 
 
 def test_all_lives_are_one_run_although_the_server_is_killed_in_mid_run(corpus: Path, tmp_path: Path) -> None:

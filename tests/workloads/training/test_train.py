@@ -4,8 +4,12 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -157,6 +161,46 @@ def test_sigterm_ends_every_process_and_leaves_no_output(corpus: Path, tmp_path:
     assert alive == []
     assert "stopped by SIGTERM" in log.read_text()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@contextmanager
+def alone(rank: int, arguments: list[str], log: Path) -> Iterator[subprocess.Popen]:
+    """The worker `rank` of two, as soon as it is at the meeting to which the other one does not come."""
+    with ExitStack() as closing:
+        listener = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        if rank == 0:
+            listener.close()  # it listens itself
+        where = {"MASTER_ADDR": address[0], "MASTER_PORT": str(address[1]), "WORLD_SIZE": "2"}
+        how = launch(1, log.with_suffix(".temporary"), [*TRAIN, *arguments])
+        how["env"] |= {**where, "RANK": str(rank), "LOCAL_RANK": str(rank), "GLOO_SOCKET_IFNAME": "lo"}
+        with open(log, "wb") as out:
+            process = closing.enter_context(subprocess.Popen(**how, stderr=out))
+        closing.callback(process.kill)
+        if rank == 1:
+            listener.settimeout(300)  # a bound on a hang
+            closing.enter_context(listener.accept()[0])
+        while rank == 0:
+            assert process.poll() is None, log.read_text()
+            with suppress(OSError):
+                socket.create_connection(address).close()
+                break
+            time.sleep(0.1)
+        yield process
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_that_waits_for_another_one_heeds_sigterm(rank: int, corpus: Path, tmp_path: Path) -> None:
+    given = ["--data", str(corpus), "--output", str(tmp_path / "model")]
+    with alone(rank, [*TINY, *given], tmp_path / "log") as process:
+        process.terminate()
+        assert process.wait(200) == 143  # by itself it would wait for 300 seconds
+
+
+def test_a_worker_waits_for_another_one_as_long_as_it_is_told(corpus: Path, tmp_path: Path) -> None:
+    given = ["--data", str(corpus), "--output", str(tmp_path / "model"), "--peer-patience", "1"]
+    with alone(0, [*TINY, *given], tmp_path / "log") as process:
+        assert process.wait(200) == 1  # it would be 300 seconds
 
 
 def test_a_killed_launcher_takes_its_workers_with_it(corpus: Path, tmp_path: Path) -> None:
