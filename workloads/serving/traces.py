@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span, 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import Scope
 
+from workloads.serving.engine import Job
 from workloads.serving.exchange import CLIENT_LEFT, Exchange
 from workloads.serving.metrics import PROVIDER
 
@@ -90,7 +91,7 @@ def _attributes(told: Exchange) -> dict[str, Any]:
 
 def _parts(told: Exchange) -> list[tuple[str, float, float]]:
     """What became of a request in the engine; a part that was not reached is missing."""
-    if told.job is None or told.reached is None:
+    if not isinstance(told.job, Job) or told.reached is None:  # vLLM does not say when it lets a request in
         return []
     edges = [told.reached, told.job.admitted, told.first, told.last]
     parts = []

@@ -268,8 +268,8 @@ class Checkpoints:
         found = [(name, store) for store in self.places for name in self._published(store)]
         for name, store in sorted(found, key=lambda each: each[0], reverse=True):
             facts = unsealed(store.read(f"{name}/{FACTS}") or b"")
-            wrong = _difference(facts, store.digests(name))
-            if not wrong:
+            wrong = _difference(facts, store.digests(name)) if facts else f"{FACTS} is missing or altered"
+            if facts and not wrong:
                 try:
                     kept = tensor_names(store.read(f"{name}/{METADATA}") or b"")
                 except UnpicklingError as error:
@@ -309,9 +309,7 @@ def _seal(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _difference(facts: dict[str, Any] | None, found: dict[str, str]) -> str:
+def _difference(facts: dict[str, Any], found: dict[str, str]) -> str:
     """What is wrong with a checkpoint whose files have these digests; empty when nothing is."""
-    if facts is None:
-        return f"{FACTS} is missing or altered"
     wrong = [name for name, digest in sorted(facts["files"].items()) if found.get(name) != digest]
     return f"{', '.join(wrong)} is missing or altered" if wrong else ""

@@ -97,13 +97,16 @@ def _places(value: Any) -> Any:
         yield from _places(inner)
 
 
+HEADERS: list[str] = ["content-type", "accept", "authorization", "x-request-id", "traceparent"]
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
     method = draw(st.sampled_from(("POST",) * 18 + ("GET", "PUT", "HEAD", "DELETE", "OPTIONS", "BREW")))
     known = st.sampled_from([*RIGHT] * 8 + [*OTHER_PATHS])
     letters = st.characters(codec="ascii", categories=("L", "N", "P"), exclude_characters="?#")
     path = draw(known if draw(MOSTLY) else st.text(letters, max_size=20).map("/v1/{}".format))
-    names = st.sampled_from(("content-type", "accept", "authorization", "x-request-id", "traceparent"))
+    names = st.sampled_from(HEADERS)
     values = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
     headers = draw(st.dictionaries(names, values, max_size=2))
     right = RIGHT.get(path, RIGHT["/v1/completions"])
@@ -128,7 +131,7 @@ def fuzz(server: Running, count: int, number: int) -> Counter[int]:
         max_examples=count,
         database=None,
         deadline=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=tuple(HealthCheck.__members__.values()),
         report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink),
     )

@@ -135,7 +135,11 @@ def test_the_gradient_that_the_weights_move_by_is_cut_to_the_largest_norm(corpus
     optimizer = build_optimizer(model, config)
     norms: list[torch.Tensor] = []
     optimizer.register_step_pre_hook(
-        lambda *_: norms.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]).norm())
+        lambda *_: norms.append(
+            torch.cat(
+                [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+            ).norm()
+        )
     )
     sampler = Sampler(len(text.training), SMALL.context, seed=0)
     run = step.Run(
