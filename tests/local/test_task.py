@@ -20,6 +20,7 @@ from tests.local.samples import (
     task,
     wait_until,
 )
+from workloads.manifest import write_manifest
 
 
 def test_a_task_is_done_again_only_for_what_its_result_depends_on(
@@ -162,6 +163,7 @@ def test_a_project_in_a_folder_with_a_space_and_an_umlaut_works(tmp_path: Path) 
         assert state["output"] == made.as_uri()
         assert (made / "result.json").exists()
         assert plugin.read(TASK, identity, state) == (identity, state)
+        write_manifest(made)  # only what was published is transferred
         copy = root / "the cöpy"
         transfer = [sys.executable, "-m", "workloads.transfer"]
         subprocess.run([*transfer, "--source", state["output"], "--output", copy.as_uri()], check=True)

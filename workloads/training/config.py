@@ -20,7 +20,8 @@ from workloads.training.presets import PRESETS
 
 APART = ("data", "checkpoints", "fallback", "log", "init")  # what publishing the model must not remove
 MOST = {  # far above any use, and within what integers of 64 bits and a machine's memory hold
-    **dict.fromkeys(("steps", "warmup", "evaluate_every", "log_every", "checkpoint_every"), 10**12),
+    # A checkpoint's name has eight digits for its step.
+    **dict.fromkeys(("steps", "warmup", "evaluate_every", "log_every", "checkpoint_every"), 10**8 - 1),
     **dict.fromkeys(("batch", "accumulate", "bucket_mb", "keep"), 2**20),
     "evaluation_bytes": 10**15,
     "seed": 2**63 - 1,
