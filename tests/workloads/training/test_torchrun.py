@@ -55,7 +55,7 @@ def test_a_launcher_that_is_asked_to_stop_says_that_the_run_can_go_on_and_the_ne
     process.send_signal(signal.SIGTERM)
     assert ended(process) == 75
     # A time that is over takes no step more, and is not a failure that is worth another try.
-    assert ended(start([*ENDLESS, *kept, "--stop-at=1.5"], 2, tmp_path / "second.log")) == 75
+    assert ended(start([*ENDLESS, *kept, "--stop-at=1.5", "--log-every=1"], 2, tmp_path / "second.log")) == 75
     assert '"step"' not in (tmp_path / "second.log").read_text()
 
 

@@ -241,7 +241,8 @@ def test_a_setting_that_cannot_be_used_is_refused_with_the_remedy(
 def test_a_study_that_asked_for_something_else_is_not_mixed_with(tmp_path: Path, capsys) -> None:
     opened(tmp_path)
     storage = str(tmp_path / "new" / "study.db")
-    assert main(["--storage", storage, "--space", "clip=1,2"]) == 2
+    nowhere = ["--", f"--data={tmp_path / 'nowhere'}"]  # trials that began all the same would end at once
+    assert main(["--storage", storage, "--space", "clip=1,2", *nowhere]) == 2
     assert "study='tune': was begun with space={} and is now asked for" in capsys.readouterr().err
 
 
