@@ -22,7 +22,7 @@ from tools.paths import REPORTS, ROOT, TOOLKIT, WORKLOADS
 OF_WORKLOADS = "tests/workloads"
 # What must be nought: a test that was not really run shows nothing.
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
-ABOUT = "about 15 minutes on 2 cores, up to 70 in a fresh clone"
+ABOUT = "about half an hour on 2 cores, up to 70 minutes in a fresh clone"
 
 
 @dataclass
