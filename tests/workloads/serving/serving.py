@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -118,3 +119,32 @@ def running(artifact: dict[str, Any], *flags: str) -> Iterator[Running]:
         yield server.wait_ready()
     finally:
         server.kill()
+
+
+def broken_streams(server: Running, count: int, tokens: int, break_it: Callable[[], object]) -> list[str]:
+    """How `count` streams ended whose server was broken while all of them came: "whole", or what the client met."""
+    begun = threading.Semaphore(0)
+    ends: list[str] = []
+
+    def read() -> None:
+        seen = ""
+        try:
+            with server.stream(tokens) as answer:
+                for part in answer.iter_text():
+                    if not seen:
+                        begun.release()
+                    seen += part
+        except httpx.TransportError as error:
+            ends.append("whole" if "[DONE]" in seen else type(error).__name__)
+        else:
+            ends.append("whole")
+
+    readers = [threading.Thread(target=read) for _ in range(count)]
+    for reader in readers:
+        reader.start()
+    for _ in readers:
+        assert begun.acquire(timeout=PATIENCE_SECONDS)
+    break_it()
+    for reader in readers:
+        reader.join()
+    return ends

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, events, until
+from tests.workloads.serving.serving import NAME, Running, broken_streams, events, until
 
 Serve = Callable[..., Running]
 ENDED = "gen_ai_server_request_duration_seconds_count"
@@ -190,28 +190,5 @@ def test_a_server_that_is_killed_under_load_leaves_only_incomplete_bodies(
     serve: Serve, tiny_int8: dict[str, Any]
 ) -> None:
     server = serve(tiny_int8).wait_ready()
-    begun = threading.Semaphore(0)
-    ends: list[str] = []
-
-    def read() -> None:
-        seen = ""
-        try:
-            with server.stream(LONG) as answer:
-                for part in answer.iter_text():
-                    if not seen:
-                        begun.release()
-                    seen += part
-        except httpx.TransportError as error:
-            ends.append("whole" if "[DONE]" in seen else type(error).__name__)
-        else:
-            ends.append("whole")
-
-    readers = [threading.Thread(target=read) for _ in range(6)]
-    for reader in readers:
-        reader.start()
-    for _ in readers:
-        assert begun.acquire(timeout=PATIENCE_SECONDS)
-    server.process.kill()
-    for reader in readers:
-        reader.join()
+    ends = broken_streams(server, 6, LONG, server.process.kill)
     assert len(ends) == 6 and "whole" not in ends

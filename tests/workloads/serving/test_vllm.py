@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.workloads.serving.conftest import QUICK, TEMPLATE, export
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, events, until
+from tests.workloads.serving.serving import NAME, Running, broken_streams, events, until
 from workloads.serving.publish import publish
 
 REAL = os.environ.get("SKERRY_VLLM")
@@ -227,31 +227,12 @@ def test_it_is_ready_only_after_a_first_answer_and_ends_one_that_takes_too_long_
 
 def test_a_vllm_that_is_killed_leaves_incomplete_bodies_and_exit_code_5(front: Serve) -> None:
     server = front().wait_ready()
-    begun = threading.Semaphore(0)
-    ends: list[str] = []
 
-    def read() -> None:
-        seen = ""
-        try:
-            with server.stream(LONG) as answer:
-                for part in answer.iter_text():
-                    if not seen:
-                        begun.release()
-                    seen += part
-        except httpx.TransportError as error:
-            ends.append("whole" if "[DONE]" in seen else type(error).__name__)
-        else:
-            ends.append("whole")
+    def kill() -> None:
+        for process in children(server):
+            process.kill()
 
-    readers = [threading.Thread(target=read) for _ in range(4)]
-    for reader in readers:
-        reader.start()
-    for _ in readers:
-        assert begun.acquire(timeout=PATIENCE_SECONDS)
-    for process in children(server):
-        process.kill()
-    for reader in readers:
-        reader.join()
+    ends = broken_streams(server, 4, LONG, kill)
     assert len(ends) == 4 and "whole" not in ends
     assert server.exit_code() == 5
     assert "vLLM ended with -9" in server.log()
@@ -260,6 +241,7 @@ def test_a_vllm_that_is_killed_leaves_incomplete_bodies_and_exit_code_5(front: S
 def test_a_server_that_is_killed_takes_vllm_with_it(front: Serve) -> None:
     server = front().wait_ready()
     behind = children(server)
+    assert behind
     server.process.kill()
     until(lambda: not [one for one in behind if one.is_running() and one.status() != "zombie"])
 
