@@ -5,7 +5,7 @@
 The specification is JSON: a list of lives, each with the entry's `arguments` and the `events` that befall it: `point`
 and `occurrence` say when, `act` says what. The acts are real: signals to the process itself, a limit on the size of
 files, a store that is moved away, a damaged file. The result on stdout is JSON: for each life its exit code (negative
-for a signal), what it said on stderr, and what `latest` was at its end (in a folder).
+for a signal), what it said on stderr, and what its end left in a folder: `latest`, and the newest name with facts.
 """
 
 import json
@@ -228,11 +228,18 @@ def lead(lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
             _, status = os.waitpid(child, 0)
             said.seek(0)
             text = said.read().decode()
-        place = where(life["arguments"])
-        latest = (place / LATEST).read_text() if isinstance(place, Path) and (place / LATEST).exists() else ""
-        code = os.waitstatus_to_exitcode(status)
-        results.append({"code": code, "said": text, "latest": latest})
+        ended = {"code": os.waitstatus_to_exitcode(status), "said": text}
+        results.append(ended | left(where(life["arguments"])))
     return results
+
+
+def left(place: Any) -> dict[str, str]:
+    """`latest`, and the newest checkpoint that has its facts, named there or not yet; empty where there is none."""
+    if not isinstance(place, Path):
+        return {"latest": "", "newest": ""}
+    latest = (place / LATEST).read_text() if (place / LATEST).exists() else ""
+    newest = max((facts.parent.name for facts in place.glob(f"*/{FACTS}")), default="")
+    return {"latest": latest, "newest": newest}
 
 
 def lived(*lives: dict[str, Any], within: Sequence[str] = ()) -> list[dict[str, Any]]:

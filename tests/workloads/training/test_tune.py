@@ -108,7 +108,7 @@ def test_a_search_that_is_stopped_and_then_killed_goes_on_with_the_same_paramete
 
 
 def test_a_search_that_is_stopped_ends_its_trial_at_once(corpus: Path, tmp_path: Path) -> None:
-    endless = ("--steps=100000000", "--log-every=100")
+    endless = ("--steps=99999999", "--log-every=100")
     with started(arguments(tmp_path, corpus, "--trials=1", "--patience=100000", training=endless)) as process:
         await_step(process, tmp_path / "work" / "tune" / "trial-00000" / "log")
         [trial] = psutil.Process(process.pid).children(recursive=True)
