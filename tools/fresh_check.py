@@ -17,6 +17,7 @@ import pwd
 import re
 import secrets
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -66,7 +67,10 @@ def newcomer() -> Iterator[tuple[Path, list[str], Path]]:
             tempfile.TemporaryDirectory(prefix="skerry-") as temporary,
         ):
             say(f"not root: as the current user, with the empty home {home}")
-            yield Path(home), [], Path(temporary)
+            try:
+                yield Path(home), [], Path(temporary)
+            finally:
+                processes.end(Path(home))
         return
     name = f"skerry-{secrets.token_hex(4)}"
     subprocess.run(
@@ -79,10 +83,11 @@ def newcomer() -> Iterator[tuple[Path, list[str], Path]]:
         remove_files(user.pw_uid, Path("/tmp"))  # of a user who is gone and whose number this one got
         yield Path(user.pw_dir), ["setpriv", *ids, "--clear-groups", "--no-new-privs", "--"], Path("/tmp")
     finally:
-        for pid in processes.found(user.pw_uid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, 9)
-        time.sleep(0.5)
+        while left := processes.found(user.pw_uid):  # what they start meanwhile too
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
         remove_files(user.pw_uid, Path("/tmp"))
         subprocess.run(["userdel", "--remove", name], check=False, capture_output=True)
         shutil.rmtree(user.pw_dir, ignore_errors=True)
@@ -292,6 +297,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="without make test")
     options = parser.parse_args(argv)
     variants = (options.only,) if options.only else ("go", "nogo")
+    # So that the newcomer, and what they started, go too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     checks = [Check(variant, options.quick) for variant in variants]
     for check in checks:
         with newcomer() as (home, as_user, temporary):

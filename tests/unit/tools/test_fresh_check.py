@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,34 @@ def test_the_table_of_times_has_a_row_for_every_step_of_any_variant() -> None:
         ["make", "up", "61.5", "300.0"],
         ["make", "down", "9.0", "-"],
     ]
+
+
+STOPPED = """
+import os, subprocess
+from tools import fresh_check
+
+class Endless(fresh_check.Check):
+    def follow(self, home, as_user, temporary):
+        print(home, temporary, flush=True)
+        subprocess.run(["sh", "-c", "sleep 600 & wait"], cwd=home)
+
+os.getuid = lambda: 12345  # not root, whoever runs this test
+fresh_check.Check = Endless
+fresh_check.main(["--only", "nogo"])
+"""
+
+
+def test_a_check_that_is_stopped_takes_the_newcomer_and_their_processes_along() -> None:
+    command = [sys.executable, "-c", STOPPED]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as check:
+        assert check.stdout is not None
+        check.stdout.readline()  # who it runs as
+        home, temporary = map(Path, check.stdout.readline().split())
+        assert wait_until(lambda: "sleep 600" in processes.found(inside=home).values())
+        check.send_signal(signal.SIGTERM)
+        assert check.wait(60) == 143
+    assert processes.found(inside=home) == {}
+    assert not home.exists() and not temporary.exists()
 
 
 MAKEFILE = """
