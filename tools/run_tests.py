@@ -20,6 +20,11 @@ from pathlib import Path
 from tools.paths import REPORTS, ROOT, TOOLKIT, WORKLOADS
 
 OF_WORKLOADS = "tests/workloads"
+# Runs of their own, side by side: each waits for processes and sockets about as long as it computes.
+PARTS = {
+    "training": [OF_WORKLOADS, f"--ignore={OF_WORKLOADS}/serving"],
+    "serving": [f"{OF_WORKLOADS}/serving"],
+}
 # What must be nought: a test that was not really run shows nothing.
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
 ABOUT = "about half an hour on 2 cores, up to 70 minutes in a fresh clone"
@@ -110,15 +115,13 @@ def named(name: str, command: list[str], root: Path, env: dict[str, str]) -> int
 
 
 def run_suites(chosen: list[tuple[str, Path, list[str]]], scratch: Path) -> Tally:
-    """Run the suites side by side, since each keeps little more than one core busy: the counts of them all."""
+    """Run the suites side by side: the counts of them all."""
     beside = len(chosen) > 1
     with ThreadPoolExecutor(len(chosen)) as pool:
-        runs = [
-            pool.submit(
-                run_suite, name, python, [f"--basetemp={scratch / name[0]}", *words], ROOT, REPORTS, beside
-            )
-            for name, python, words in chosen
-        ]
+        runs = []
+        for number, (name, python, words) in enumerate(chosen):
+            own = f"--basetemp={scratch / str(number)}"  # short: sockets lie there
+            runs.append(pool.submit(run_suite, name, python, [own, *words], ROOT, REPORTS, beside))
     whole = Tally()
     for run in runs:
         whole.join(run.result())
@@ -152,9 +155,8 @@ def suites(arguments: list[str]) -> list[tuple[str, Path, list[str]]]:
         chosen.append(("toolkit", TOOLKIT / "bin/python", [*options, *(ours or default)]))
         if ours and not any(path.startswith("tests/") and path.count("/") for path in ours):
             chosen[-1][2].append(f"--ignore={OF_WORKLOADS}")
-    if theirs or both:
-        chosen.append(("workloads", WORKLOADS / "bin/python", [*options, *(theirs or [OF_WORKLOADS])]))
-    return chosen
+    parts = PARTS if both else {"workloads": theirs} if theirs else {}
+    return chosen + [(name, WORKLOADS / "bin/python", [*options, *part]) for name, part in parts.items()]
 
 
 def summary(tally: Tally) -> str:

@@ -104,7 +104,8 @@ def test_code_that_only_stands_in_a_string_is_not_taken_for_a_test(tmp_path: Pat
 def test_the_tests_of_the_workloads_run_in_their_own_environment_and_only_there() -> None:
     everything = {name: words for name, _, words in suites([])}
     assert everything["toolkit"] == ["tests", "--ignore=tests/workloads"]
-    assert everything["workloads"] == ["tests/workloads"]
+    assert everything["training"] == ["tests/workloads", "--ignore=tests/workloads/serving"]
+    assert everything["serving"] == ["tests/workloads/serving"]
     assert [name for name, _, _ in suites(["tests/workloads/training", "-x"])] == ["workloads"]
     assert [name for name, _, _ in suites(["tests/unit/tools"])] == ["toolkit"]
 
@@ -132,7 +133,7 @@ def test_what_the_tests_write_lies_in_a_folder_of_this_run_that_is_kept_only_whe
     for holds in (True, False):
         (tmp_path / "tests/test_x.py").write_text(body.format(holds))
         assert run_tests.main(["tests"]) == (0 if holds else 1)
-        kept = list((tmp_path / "temporary").glob("skerry-tests-*/t/test_a0/file"))
+        kept = list((tmp_path / "temporary").glob("skerry-tests-*/0/test_a0/file"))
         assert len(kept) == len(list((tmp_path / "temporary").iterdir())) == (0 if holds else 1)
         assert ("is kept in" in capsys.readouterr().out) is not holds
 
