@@ -2,15 +2,8 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.workloads.training.runs import write_corpus
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """So small products gain nothing from threads, and wait long for each other on a busy machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

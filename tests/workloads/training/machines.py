@@ -40,7 +40,7 @@ class Machines:
         self.checkpoints, self.model = folder / "checkpoints", folder / "model" / "model.safetensors"
         self.arguments = [*TINY, f"--data={corpus}", f"--output={folder / 'model'}", "--run-id=one"]
         self.arguments += [f"--checkpoints={self.checkpoints}", "--checkpoint-every=20", "--keep=99", *more]
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+        self.environment = {**os.environ, "TMPDIR": str(folder)}
         # What the product sets on one machine: no launcher serves a store, gloo stays on loopback.
         self.environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo"}
         self.running: list[subprocess.Popen[str]] = []

@@ -20,7 +20,7 @@ def do(page: str, folder: Path) -> list[str]:
         done = subprocess.run(
             ["bash", "-ec", command],
             cwd=folder,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,

@@ -26,7 +26,7 @@ def test_the_commands_of_the_how_to_lead_from_text_to_answers_through_buckets_on
 ) -> None:
     monkeypatch.setattr(serving, "PATIENCE_SECONDS", 300.0)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    environment = {**os.environ, "BUCKET": bucket, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "BUCKET": bucket, "PYTHONPATH": str(ROOT)}
     store, lines = files(bucket), []
     for path in corpus.iterdir():
         store.put_file(str(path), f"{bucket}/text/{path.name}")
@@ -188,7 +188,7 @@ def together(given: list[str], environments: list[dict[str, str]]) -> tuple[list
     workers = []
     for rank, environment in enumerate(environments):
         ours = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(len(environments))}
-        ours |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        ours |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         workers.append(
             subprocess.Popen(
                 [sys.executable, *TRAIN, *given],

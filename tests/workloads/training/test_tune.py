@@ -38,8 +38,7 @@ def arguments(folder: Path, corpus: Path, *more: str, training: tuple[str, ...] 
 def started(given: list[str]) -> Iterator[subprocess.Popen]:
     command = [sys.executable, "-m", "workloads.training.tune", *given]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         try:
             yield process
         finally:
@@ -64,7 +63,7 @@ def test_the_search_of_the_how_to_prunes_and_publishes_the_best_trials_model(tmp
     page = (ROOT / "docs" / "how-to" / "tune.md").read_text()
     [command] = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["bash", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
