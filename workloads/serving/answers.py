@@ -1,7 +1,6 @@
 """One answer from request to last token, whatever the wire format: read, queue, hand on, let go."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -76,10 +75,14 @@ async def pieces(job: Job, state: State, request: Request) -> AsyncIterator[Piec
     """The answer as it comes. Raises ApiError: 500 where it broke, 503 where it was ended, 504 out of time."""
     told = exchange(request)
     seconds = state.limits.answer_seconds
-    deadline = time.monotonic() + seconds
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
     while True:
         try:
-            piece = await asyncio.wait_for(job.next(), deadline - time.monotonic())
+            async with asyncio.timeout_at(deadline):  # wait_for would make a task of each piece
+                piece = await job.next()
+            if loop.time() > deadline:  # pieces that lie ready are not waited for
+                raise TimeoutError
         except TimeoutError:
             message = f"this answer took longer than {seconds:g} seconds; lower max_tokens"
             raise ApiError(504, message, code="timeout") from None  # whoever asked lets the job go

@@ -11,9 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 from workloads.serving import log
+from workloads.serving.cache import BLOCK_TOKENS
 from workloads.serving.terms import Counts, Options, Piece
 
 
@@ -69,18 +71,28 @@ class Job:
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    def give(self, piece: Piece | Exception) -> None:
-        """Hand over the next piece, from any thread."""
-        if isinstance(piece, Piece):
-            self.given = piece.tokens
-        try:
-            self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
-        except RuntimeError:  # the loop has closed: nobody is left to read
-            self.cancel()
-
     def end(self) -> None:
         """Tell the reader that this job was ended early."""
-        self.give(Piece("", self.given, "cancelled"))
+        give([(self, Piece("", self.given, "cancelled"))])
+
+
+def give(made: Sequence[tuple[Job, Piece | Exception]]) -> None:
+    """Hand over each job's next piece, from any thread. A loop is woken once for all: waking it is dear."""
+    for loop, pairs in groupby(made, lambda pair: pair[0]._loop):
+        together = list(pairs)
+        for job, piece in together:
+            if isinstance(piece, Piece):
+                job.given = piece.tokens
+        try:
+            loop.call_soon_threadsafe(_put, together)
+        except RuntimeError:  # the loop has closed: nobody is left to read
+            for job, _ in together:
+                job.cancel()
+
+
+def _put(made: Sequence[tuple[Job, Piece | Exception]]) -> None:
+    for job, piece in made:
+        job._pieces.put_nowait(piece)
 
 
 class Engine:
@@ -138,6 +150,10 @@ class Engine:
         """Blocks of that cache; 0 before a model runs."""
         return self._model.cache_blocks if self._model else 0
 
+    def block_tokens(self) -> int:
+        """Tokens that one of them keeps."""
+        return BLOCK_TOKENS
+
     def counts(self) -> Counts:
         """What was done so far; all zero before a model runs."""
         return self._model.counts if self._model else Counts()
@@ -154,8 +170,7 @@ class Engine:
                 made = model.step()
             except Exception as error:  # nobody's own: all of this batch must be told
                 made = [(sequence, error) for sequence in self._running]
-            for sequence, piece in made:
-                self._hand_over(model, sequence, piece)
+            give([(self._leaving(model, sequence, piece), piece) for sequence, piece in made])
 
     def _let_go(self, model: Batches) -> None:
         for sequence, job in list(self._running.items()):
@@ -172,7 +187,7 @@ class Engine:
                 sequence = model.admit(job.prompt, job.options)
             except Exception as error:
                 log.failure("letting an answer in", error)
-                job.give(error)
+                give([(job, error)])
             else:
                 if sequence is None:
                     return
@@ -180,7 +195,8 @@ class Engine:
                 job.admitted = time.monotonic()
             self._waiting.popleft()
 
-    def _hand_over(self, model: Batches, sequence: Hashable, piece: Piece | Exception) -> None:
+    def _leaving(self, model: Batches, sequence: Hashable, piece: Piece | Exception) -> Job:
+        """The job of a sequence, which leaves the batch with its last piece."""
         job = self._running[sequence]
         if isinstance(piece, Exception):
             log.failure("generating an answer", piece)
@@ -188,4 +204,4 @@ class Engine:
         if isinstance(piece, Exception) or piece.finish_reason:
             with self._changed:
                 del self._running[sequence]
-        job.give(piece)
+        return job

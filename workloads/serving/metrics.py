@@ -17,7 +17,6 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from workloads.serving.cache import BLOCK_TOKENS
 from workloads.serving.exchange import Exchange
 from workloads.serving.terms import Counts
 
@@ -39,6 +38,7 @@ class Numbers(Protocol):
     def running(self) -> int: ...
     def cache_usage(self) -> float: ...
     def cache_blocks(self) -> int: ...
+    def block_tokens(self) -> int: ...
     def counts(self) -> Counts: ...
 
 
@@ -148,7 +148,7 @@ class Metrics:
         """Say that a model answers, and read `numbers` from now on."""
         self._model.labels(name, version, digest, scheme).set(1)
         if blocks := numbers.cache_blocks():
-            self._cache.labels(name, version, BLOCK_TOKENS, blocks).set(1)
+            self._cache.labels(name, version, numbers.block_tokens(), blocks).set(1)
         self._engines.models.append(((name, version), numbers))
 
     def ignored(self, told: Exchange, fields: int) -> None:

@@ -11,6 +11,7 @@ from tests.workloads.serving.serving import NAME, Running
 from workloads.serving.engine import Engine
 from workloads.serving.metrics import Metrics
 from workloads.serving.terms import Counts
+from workloads.serving.vllm.figures import Figures
 
 Serve = Callable[..., Running]
 BOUNDARIES = {
@@ -131,10 +132,19 @@ class Numbers:
     def waiting(self) -> int:
         return 0
 
-    running = cache_usage = cache_blocks = waiting
+    running = cache_usage = cache_blocks = block_tokens = waiting
 
     def counts(self) -> Counts:
         return self._counts
+
+
+def test_the_cache_of_vllm_is_told_as_vllm_tells_it() -> None:
+    figures = Figures()
+    figures.hear('vllm:cache_config_info{block_size="128",cache_dtype="auto",num_gpu_blocks="77"} 1.0\n')
+    metrics = Metrics()
+    metrics.model("one", "1", "sha256:1", "bf16", figures)
+    told = 'skerry_cache_config_info{block_size="128",model="one",num_gpu_blocks="77",version="1"} 1.0'
+    assert told in metrics.text().decode()
 
 
 def test_two_models_of_one_server_have_their_own_numbers() -> None:

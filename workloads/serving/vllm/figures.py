@@ -20,7 +20,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._found: dict[str, float] = defaultdict(float)
-        self._blocks = 0
+        self._blocks = self._block_tokens = 0
 
     def hear(self, said: str) -> str:
         """Take in vLLM's metrics, in Prometheus form; returns those that only vLLM can have, in the same form."""
@@ -28,8 +28,9 @@ class Figures:
         for family in text_string_to_metric_families(said):
             for sample in family.samples:
                 found[sample.name] += sample.value
-                if (blocks := sample.labels.get("num_gpu_blocks", "")).isdecimal():
-                    self._blocks = int(blocks)
+                shape = [sample.labels.get(label, "") for label in ("num_gpu_blocks", "block_size")]
+                if all(map(str.isdecimal, shape)):
+                    self._blocks, self._block_tokens = map(int, shape)
         self._found = found
         lines = said.splitlines(keepends=True)
         return "".join(
@@ -47,6 +48,9 @@ class Figures:
 
     def cache_blocks(self) -> int:
         return self._blocks
+
+    def block_tokens(self) -> int:
+        return self._block_tokens
 
     def counts(self) -> Counts:
         return Counts(**{field: int(self._found[name]) for field, name in COUNTS.items()})
