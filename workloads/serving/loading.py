@@ -71,14 +71,15 @@ def load(
     say(f"torch imported after {clock():.1f} s", "torch_imported")
     torch.set_num_threads(how.threads)
     device = find_device(how.device)
+    decoders = sum(not isinstance(artifact.shape, EncoderArchitecture) for _, _, artifact in opened)
     made: list[tuple[State, Path, Artifact, Decoder]] = []
     for state, folder, artifact in opened:
         with named(state, folder, several):
             encodes = isinstance(artifact.shape, EncoderArchitecture)
             embedder, decoder = _embedder(artifact, device, how.waiting) if encodes else None, None
             if not encodes:
-                # a CPU's caches are promised and take their memory later, a GPU's are there
-                models = len(made) + 1 if device.type == "cpu" else 1
+                # a CPU's caches are promised and take their memory later: all count at each; a GPU's are there
+                models = decoders if device.type == "cpu" else 1
                 decoder = _decoder(state, artifact, device, how.cache_mib, models)
                 made.append((state, folder, artifact, decoder))
         state.metrics.model(
@@ -113,7 +114,7 @@ def named(state: State, place: Path | str, several: bool) -> Iterator[None]:
 def _decoder(
     state: State, artifact: Artifact, device: "torch.device", cache_mib: int, models: int
 ) -> "Decoder":
-    """A model that has made a token, running in the engine; the last of `models` that take as much cache."""
+    """A model that has made a token, running in the engine; one of `models` that take as much cache."""
     from workloads.serving.generate import Generator
     from workloads.serving.model import Decoder
     from workloads.serving.scheduler import Scheduler
