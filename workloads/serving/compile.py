@@ -23,7 +23,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from workloads.serving.artifact import Artifact, open_artifact
 from workloads.serving.device import DEVICES, find_device
 from workloads.serving.layer import Layer, Rotation, layer_forward
 from workloads.serving.model import Cache, Decoder, Pass
+from workloads.serving.native import NativeLayer
 from workloads.serving.storage import read_tensors
 
 SEQUENCES = {"cpu": 16, "cuda": 64}  # of one compiled pass: on a CPU as many as the packed kernels take
@@ -47,10 +48,7 @@ class FastLayers:
     """Runs a compiled layer over all layers of a decoder."""
 
     def __init__(self, file: Path, decoder: Decoder) -> None:
-        # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
-        loader: Any = torch._C
-        with _unpacked_for_now():
-            self._run = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1).boxed_run
+        self._run = NativeLayer(file) if decoder.device.type == "cpu" else _loaded(file)
         self.sequences = SEQUENCES[decoder.device.type]
         self._tensors = [layer.tensors() for layer in decoder.layers]
 
@@ -59,8 +57,17 @@ class FastLayers:
         # the compiled code takes strides for granted: all inputs are contiguous
         common = [*rotation, step.positions, step.places, step.decoding.contiguous()]
         for tensors, keys, values in zip(self._tensors, cache.keys, cache.values, strict=True):
-            (x,) = self._run([x, *common, keys, values, *tensors])
+            x = self._run([x, *common, keys, values, *tensors])
         return x
+
+
+def _loaded(file: Path) -> Callable[[list[torch.Tensor]], torch.Tensor]:
+    """A layer for a GPU: it only starts kernels there, so torch's own way does."""
+    # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
+    loader: Any = torch._C
+    with _unpacked_for_now():
+        run = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1).boxed_run
+    return lambda inputs: run(inputs)[0]
 
 
 @contextmanager

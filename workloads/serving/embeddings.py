@@ -63,6 +63,9 @@ class Embedder:
     def cache_blocks(self) -> int:
         return 0
 
+    def block_tokens(self) -> int:
+        return 0
+
     def counts(self) -> Counts:
         """Prompt tokens only."""
         return self._counts

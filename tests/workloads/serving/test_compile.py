@@ -1,5 +1,7 @@
 """Compiled layers are a faster way to the plain answers, and a server that lacks them answers all the same."""
 
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,16 +64,40 @@ def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_aft
     (file,) = (tmp_path / "cache").glob("*.pt2")
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    batch.decoder.fast = FastLayers(file, batch.decoder)
+    fast = batch.decoder.fast = FastLayers(file, batch.decoder)
     assert not list((tmp_path / "temporary").iterdir()), "what was unpacked to load it is left"
     sequences = [admit(batch, TEXT[:size], made) for size, made in UNEQUAL]
     run(batch, *sequences)
     assert batch.counts.fast_steps == batch.counts.decode_steps >= 49
+    assert other_threads_run_meanwhile(fast, monkeypatch, lambda: run(batch, admit(batch, TEXT, 2)))
     slow = scheduler(plain)
     expected = [admit(slow, TEXT[:size], made) for size, made in UNEQUAL]
     run(slow, *expected)
     assert slow.counts.fast_steps == 0
     assert [new_tokens(one) for one in sequences] == [new_tokens(one) for one in expected]
+
+
+def other_threads_run_meanwhile(
+    fast: FastLayers, monkeypatch: pytest.MonkeyPatch, use: Callable[[], None]
+) -> bool:
+    """Whether the event loop can go on while a layer computes: here no thread is ever asked to make room."""
+    layer, seen = fast._run, []
+    monkeypatch.setattr(fast, "_run", lambda inputs: seen.append(list(inputs)) or layer(inputs))
+    use()
+    interval, go, ran = sys.getswitchinterval(), threading.Event(), []
+    other = threading.Thread(target=lambda: go.wait() and ran.append(True))
+    other.start()
+    sys.setswitchinterval(1e6)
+    try:
+        go.set()
+        for _ in range(5000):
+            if ran:
+                break
+            layer(seen[0])
+        return bool(ran)
+    finally:
+        sys.setswitchinterval(interval)
+        other.join()
 
 
 def test_two_servers_that_start_at_once_compile_once(
