@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-_HANDLES: Any = torch._C._aoti  # made by torch for callers of the C interface
+_TORCH: Any = torch._C
+_HANDLES = _TORCH._aoti  # made by torch for callers of the C interface
 _OUTSIDE = "extern_kernel_nodes"  # operators that the code itself does not know how to call
 
 _pointer_of = ctypes.pythonapi.PyCapsule_GetPointer

@@ -78,7 +78,7 @@ def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_aft
 
 
 def other_threads_run_meanwhile(
-    fast: FastLayers, monkeypatch: pytest.MonkeyPatch, use: Callable[[], None]
+    fast: FastLayers, monkeypatch: pytest.MonkeyPatch, use: Callable[[], object]
 ) -> bool:
     """Whether the event loop can go on while a layer computes: here no thread is ever asked to make room."""
     layer, seen = fast._run, []
