@@ -22,8 +22,10 @@ from tools.paths import REPORTS, ROOT, TOOLKIT, WORKLOADS
 OF_WORKLOADS = "tests/workloads"
 # Runs of their own, side by side: each waits for processes and sockets about as long as it computes.
 PARTS = {
-    "training": [OF_WORKLOADS, f"--ignore={OF_WORKLOADS}/serving"],
-    "serving": [f"{OF_WORKLOADS}/serving"],
+    "local": (TOOLKIT, ["tests/local"]),
+    "toolkit": (TOOLKIT, ["tests", f"--ignore={OF_WORKLOADS}", "--ignore=tests/local"]),
+    "training": (WORKLOADS, [OF_WORKLOADS, f"--ignore={OF_WORKLOADS}/serving"]),
+    "serving": (WORKLOADS, [f"{OF_WORKLOADS}/serving"]),
 }
 # What must be nought: a test that was not really run shows nothing.
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
@@ -148,15 +150,10 @@ def suites(arguments: list[str]) -> list[tuple[str, Path, list[str]]]:
     options = [word for word in arguments if word not in paths]
     theirs = [path for path in paths if path.startswith(OF_WORKLOADS)]
     ours = [path for path in paths if path not in theirs]
-    both = not paths
-    chosen: list[tuple[str, Path, list[str]]] = []
-    if ours or both:
-        default = ["tests", f"--ignore={OF_WORKLOADS}"]
-        chosen.append(("toolkit", TOOLKIT / "bin/python", [*options, *(ours or default)]))
-        if ours and not any(path.startswith("tests/") and path.count("/") for path in ours):
-            chosen[-1][2].append(f"--ignore={OF_WORKLOADS}")
-    parts = PARTS if both else {"workloads": theirs} if theirs else {}
-    return chosen + [(name, WORKLOADS / "bin/python", [*options, *part]) for name, part in parts.items()]
+    if ours and not any(path.startswith("tests/") and path.count("/") for path in ours):
+        ours.append(f"--ignore={OF_WORKLOADS}")
+    chosen = PARTS if not paths else {"toolkit": (TOOLKIT, ours), "workloads": (WORKLOADS, theirs)}
+    return [(name, env / "bin/python", [*options, *words]) for name, (env, words) in chosen.items() if words]
 
 
 def summary(tally: Tally) -> str:

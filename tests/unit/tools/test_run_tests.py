@@ -103,7 +103,8 @@ def test_code_that_only_stands_in_a_string_is_not_taken_for_a_test(tmp_path: Pat
 
 def test_the_tests_of_the_workloads_run_in_their_own_environment_and_only_there() -> None:
     everything = {name: words for name, _, words in suites([])}
-    assert everything["toolkit"] == ["tests", "--ignore=tests/workloads"]
+    assert everything["toolkit"] == ["tests", "--ignore=tests/workloads", "--ignore=tests/local"]
+    assert everything["local"] == ["tests/local"]
     assert everything["training"] == ["tests/workloads", "--ignore=tests/workloads/serving"]
     assert everything["serving"] == ["tests/workloads/serving"]
     assert [name for name, _, _ in suites(["tests/workloads/training", "-x"])] == ["workloads"]
