@@ -13,6 +13,9 @@ import pytest
 
 COUNTED: tuple[str, ...] = ("passed", "failed", "skipped", "xfailed", "xpassed", "deselected", "rerun")
 
+# Of a failure's message, in characters.
+LONGEST = 600
+
 
 class Counter:
     """Outcomes by test id; a test that failed in any phase failed."""
@@ -22,6 +25,7 @@ class Counter:
         self.outcomes: dict[str, str] = {}
         self.modules: set[str] = set()
         self.broken: list[str] = []
+        self.failures: dict[str, str] = {}
         self.deselected = 0
         self.reruns = 0
         self.skipped_modules = 0
@@ -42,6 +46,8 @@ class Counter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         outcome: str = report.outcome
+        if outcome == "failed":
+            self.failures.setdefault(report.nodeid, crash(report))
         if outcome == "rerun":
             self.reruns += 1
         elif hasattr(report, "wasxfail"):
@@ -60,7 +66,15 @@ class Counter:
         counts["skipped"] += self.skipped_modules
         counts["failed"] += len(self.broken)
         told = {"collected": len(self.outcomes), "counts": counts, "modules": sorted(self.modules)}
-        self.file.write_text(json.dumps({**told, "broken": self.broken}))
+        self.file.write_text(json.dumps({**told, "broken": self.broken, "failures": self.failures}))
+
+
+def crash(report: pytest.TestReport) -> str:
+    """Where a test failed and the first lines of why: enough to begin with where only a log's end is kept."""
+    at = getattr(report.longrepr, "reprcrash", None)
+    if at is None:
+        return report.longreprtext[-LONGEST:]
+    return f"{report.when}, {at.path}:{at.lineno}: {at.message[:LONGEST]}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -40,6 +40,7 @@ class Tally:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     modules: set[str] = field(default_factory=set[str])
     faults: list[str] = field(default_factory=list[str])
+    failures: dict[str, str] = field(default_factory=dict[str, str])
 
     def of(self, outcome: str) -> int:
         """How many tests ended so."""
@@ -48,7 +49,7 @@ class Tally:
     def add(self, told: dict) -> None:
         """Take in what the plugin wrote."""
         broken = [f"{module} cannot be collected" for module in told["broken"]]
-        self.join(Tally(told["collected"], told["counts"], set(told["modules"]), broken))
+        self.join(Tally(told["collected"], told["counts"], set(told["modules"]), broken, told["failures"]))
 
     def join(self, other: Tally) -> None:
         """Take in another run's counts."""
@@ -57,6 +58,7 @@ class Tally:
             self.counts[outcome] = self.of(outcome) + number
         self.modules |= other.modules
         self.faults += other.faults
+        self.failures |= other.failures
 
 
 def modules_with_tests(root: Path) -> set[str]:
@@ -176,6 +178,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Of this run alone: pytest's usual folder is the user's, and their fourth run at once would empty it.
     scratch = Path(tempfile.mkdtemp(prefix="skerry-tests-"))
     tally = run_suites(suites(arguments), scratch)
+    for test, why in tally.failures.items():
+        print(f"failed: {test}: {why}")
     faults = judge(tally, None if arguments else modules_with_tests(ROOT))
     for fault in faults:
         print(f"fault: {fault}")

@@ -68,6 +68,20 @@ def test_what_is_not_a_pass_fails_the_run(tmp_path: Path, text: str, fault: str)
     assert fault in faults(tmp_path, {"test_a.py": PASSES, "test_b.py": text})
 
 
+def test_the_end_of_a_run_names_each_failed_test_where_it_failed_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "def test_red():\n    assert 'what came' == 'what was due'\n"
+    told = tally_of(tmp_path, {"test_a.py": PASSES, "test_b.py": text})
+    monkeypatch.setattr(run_tests, "run_suites", lambda *_: told)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    capsys.readouterr()
+    assert run_tests.main(["tests/unit"]) == 1
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"failed: tests/test_b.py::test_red: call, {tmp_path}/tests/test_b.py:2: ")
+    assert "'what came' == 'what was due'" in first
+
+
 def test_a_deselected_test_fails_the_run(tmp_path: Path) -> None:
     both = {"test_a.py": PASSES + "def test_other():\n    pass\n"}
     assert "1 deselected" in faults(tmp_path, both, "-k", "other")
