@@ -85,9 +85,18 @@ def defines_a_test(path: Path) -> bool:
 
 
 def run_suite(
-    name: str, python: Path, arguments: list[str], root: Path, reports: Path, beside: bool = False
+    name: str,
+    python: Path,
+    arguments: list[str],
+    root: Path,
+    reports: Path,
+    scratch: Path | None = None,
+    beside: bool = False,
 ) -> Tally:
-    """One pytest run; whatever it does not account for is a fault. `beside` another one, its lines are named."""
+    """One pytest run; whatever it does not account for is a fault.
+
+    What it and its processes write for a while goes to `scratch`; `beside` another one, its lines are named.
+    """
     reports.mkdir(parents=True, exist_ok=True)
     counts = reports / f"{name}.json"
     counts.unlink(missing_ok=True)
@@ -95,6 +104,11 @@ def run_suite(
     env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(root), str(ROOT)]))
     env.pop("PYTEST_ADDOPTS", None)
     command = [str(python), "-m", "pytest", "-p", "tools.count_tests", "-p", "no:cacheprovider"]
+    if scratch:
+        temporary = scratch / "t"  # short names: sockets lie there
+        temporary.mkdir(parents=True)
+        env["TMPDIR"] = str(temporary)
+        command.append(f"--basetemp={scratch / 'p'}")
     command += [f"--junitxml={reports / name}.xml", *arguments]
     status = named(name, command, root, env) if beside else subprocess.call(command, cwd=root, env=env)
     tally = Tally()
@@ -124,8 +138,8 @@ def run_suites(chosen: list[tuple[str, Path, list[str]]], scratch: Path) -> Tall
     with ThreadPoolExecutor(len(chosen)) as pool:
         runs = []
         for number, (name, python, words) in enumerate(chosen):
-            own = f"--basetemp={scratch / str(number)}"  # short: sockets lie there
-            runs.append(pool.submit(run_suite, name, python, [own, *words], ROOT, REPORTS, beside))
+            own = scratch / str(number)
+            runs.append(pool.submit(run_suite, name, python, words, ROOT, REPORTS, own, beside))
     whole = Tally()
     for run in runs:
         whole.join(run.result())

@@ -137,7 +137,10 @@ def test_a_subset_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_tests_write_lies_in_a_folder_of_this_run_that_is_kept_only_when_red(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    body = "def test_a(tmp_path): (tmp_path / 'file').touch()\ndef test_b(): assert {}\n"
+    body = (
+        "import tempfile\ndef test_a(tmp_path): (tmp_path / 'file').touch()\n"
+        "def test_left(): tempfile.mkdtemp('left')\ndef test_b(): assert {}\n"
+    )
     (tmp_path / "tests").mkdir()
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "temporary").mkdir()
@@ -148,8 +151,10 @@ def test_what_the_tests_write_lies_in_a_folder_of_this_run_that_is_kept_only_whe
     for holds in (True, False):
         (tmp_path / "tests/test_x.py").write_text(body.format(holds))
         assert run_tests.main(["tests"]) == (0 if holds else 1)
-        kept = list((tmp_path / "temporary").glob("skerry-tests-*/0/test_a0/file"))
-        assert len(kept) == len(list((tmp_path / "temporary").iterdir())) == (0 if holds else 1)
+        all_of_it = list((tmp_path / "temporary").iterdir())
+        for kept in ("skerry-tests-*/0/p/test_a0/file", "skerry-tests-*/0/t/*left"):
+            found = list((tmp_path / "temporary").glob(kept))
+            assert len(found) == len(all_of_it) == (0 if holds else 1)
         assert ("is kept in" in capsys.readouterr().out) is not holds
 
 
