@@ -20,11 +20,20 @@ from pathlib import Path
 from tools.paths import REPORTS, ROOT, TOOLKIT, WORKLOADS
 
 OF_WORKLOADS = "tests/workloads"
+# Trainings that are stopped, killed and go on: about half of what the training takes.
+OF_LIVES = [
+    f"{OF_WORKLOADS}/training/test_{name}.py"
+    for name in ("elastic", "kills", "object_stores", "resume", "torchrun", "tracking", "tune")
+]
 # Runs of their own, side by side: each waits for processes and sockets about as long as it computes.
 PARTS = {
     "local": (TOOLKIT, ["tests/local"]),
     "toolkit": (TOOLKIT, ["tests", f"--ignore={OF_WORKLOADS}", "--ignore=tests/local"]),
-    "training": (WORKLOADS, [OF_WORKLOADS, f"--ignore={OF_WORKLOADS}/serving"]),
+    "lives": (WORKLOADS, OF_LIVES),
+    "training": (
+        WORKLOADS,
+        [OF_WORKLOADS, f"--ignore={OF_WORKLOADS}/serving", *(f"--ignore={path}" for path in OF_LIVES)],
+    ),
     "serving": (WORKLOADS, [f"{OF_WORKLOADS}/serving"]),
 }
 # What must be nought: a test that was not really run shows nothing.

@@ -119,7 +119,10 @@ def test_the_tests_of_the_workloads_run_in_their_own_environment_and_only_there(
     everything = {name: words for name, _, words in suites([])}
     assert everything["toolkit"] == ["tests", "--ignore=tests/workloads", "--ignore=tests/local"]
     assert everything["local"] == ["tests/local"]
-    assert everything["training"] == ["tests/workloads", "--ignore=tests/workloads/serving"]
+    lives = everything["lives"]
+    assert all((ROOT / path).exists() for path in lives)
+    elsewhere = [f"--ignore={path}" for path in ("tests/workloads/serving", *lives)]
+    assert everything["training"] == ["tests/workloads", *elsewhere]
     assert everything["serving"] == ["tests/workloads/serving"]
     assert [name for name, _, _ in suites(["tests/workloads/training", "-x"])] == ["workloads"]
     assert [name for name, _, _ in suites(["tests/unit/tools"])] == ["toolkit"]

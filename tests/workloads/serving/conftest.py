@@ -79,7 +79,8 @@ def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return publish(SMOLLM2, "int8-weight-only", str(tmp_path_factory.mktemp("smollm2") / "int8"), QUICK)
+    gate = Gate(text_bytes=8_000)
+    return publish(SMOLLM2, "int8-weight-only", str(tmp_path_factory.mktemp("smollm2") / "int8"), gate)
 
 
 @pytest.fixture

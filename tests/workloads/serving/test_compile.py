@@ -47,17 +47,24 @@ def test_attention_in_sums_is_that_of_torch() -> None:
     torch.testing.assert_close(read(q, keys, values, positions), expected.reshape(3, 48))
 
 
-def test_a_server_compiles_behind_its_first_answers_and_gives_the_plain_ones_afterwards(
+def test_servers_of_one_machine_compile_once_behind_their_first_answers_and_give_the_plain_ones_afterwards(
     serve: Serve, plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serve(plain, "--compile-cache", str(tmp_path / "cache")).wait_ready()
-    before = server.complete(max_tokens=40).json()["choices"][0]["text"]
-    end = said(server, ("layers compiled", "no C++ compiler"))
-    assert end == ("layers compiled" if has_compiler() else "no C++ compiler"), server.log()
-    assert server.complete(max_tokens=40).json()["choices"][0]["text"] == before
-    server.kill()
-    if end == "no C++ compiler":
+    temporary = tmp_path / "of servers"
+    temporary.mkdir()
+    flags = ("--compile-cache", str(tmp_path / "cache"))
+    servers = [serve(plain, *flags, TMPDIR=str(temporary)) for _ in range(2)]
+    before = {server.wait_ready().complete(max_tokens=40).json()["choices"][0]["text"] for server in servers}
+    ends = {said(server, ("layers compiled", "no C++ compiler")) for server in servers}
+    assert ends == {"layers compiled" if has_compiler() else "no C++ compiler"}
+    assert sum("compiling layers" in server.log() for server in servers) == has_compiler()
+    assert {server.complete(max_tokens=40).json()["choices"][0]["text"] for server in servers} == before
+    assert len(before) == 1 and not list(temporary.iterdir()), "what compiling left lies elsewhere"
+    for server in servers:
+        server.kill()
+    if not has_compiler():
         return  # nothing to find again
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".pt2", ".lock"}
     again = serve(plain, "--compile-cache", str(tmp_path / "cache")).wait_ready()
     assert said(again, ("compiling", "layers compiled")) == "layers compiled", "it lies in the folder"
     batch = scheduler(plain)
@@ -98,20 +105,6 @@ def other_threads_run_meanwhile(
     finally:
         sys.setswitchinterval(interval)
         other.join()
-
-
-def test_two_servers_that_start_at_once_compile_once(
-    serve: Serve, plain: dict[str, Any], tmp_path: Path
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    flags = ("--compile-cache", str(tmp_path / "cache"))
-    servers = [serve(plain, *flags, TMPDIR=str(temporary)) for _ in range(2)]
-    ends = {said(server, ("layers compiled", "no C++ compiler")) for server in servers}
-    assert ends == {"layers compiled" if has_compiler() else "no C++ compiler"}
-    assert sum("compiling layers" in server.log() for server in servers) == has_compiler()
-    assert not list(temporary.iterdir()), "what compiling left lies elsewhere"
-    assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".pt2", ".lock"}
 
 
 def test_a_server_that_is_killed_while_it_compiles_takes_its_compiler_with_it(

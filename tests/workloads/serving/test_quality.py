@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
-from tests.workloads.serving.conftest import SMOLLM2, export
+from tests.workloads.serving.conftest import export
 from workloads.held_out import held_out_excerpts, is_held_out
 from workloads.manifest import verify_manifest, write_manifest
 from workloads.serving.model import Decoder
@@ -125,6 +125,6 @@ def test_a_source_whose_outliers_break_the_scales_is_refused_by_the_command_and_
     assert main([*flags, "--max-loss-percent", "1000"]) == 0, "who means it may say so"
 
 
-def test_int8_costs_smollm2_under_one_per_cent(tmp_path: Path) -> None:
-    quality = publish(SMOLLM2, "int8-weight-only", str(tmp_path / "out"), Gate(text_bytes=8_000))["quality"]
+def test_int8_costs_smollm2_under_one_per_cent(smollm2: dict[str, Any]) -> None:
+    quality = smollm2["quality"]
     assert 0 < quality["before"] < 2 and quality["loss_percent"] < 1 and quality["agreement"] > 0.6

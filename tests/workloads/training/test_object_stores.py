@@ -21,6 +21,7 @@ from tests.workloads.training.runs import ROOT, TINY, TRAIN
 CHECKPOINTED = [*TINY, "--steps", "30", "--checkpoint-every", "10", "--store-patience", "0.3"]
 
 
+@pytest.mark.parametrize("object_store", ["s3"], indirect=True)
 def test_the_commands_of_the_how_to_lead_from_text_to_answers_through_buckets_only(
     bucket: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,26 +98,6 @@ def test_two_workers_learn_the_same_as_one_from_the_same_global_batch(
     )
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_a_run_goes_on_with_another_number_of_workers(
-    before: int, after: int, corpus: Path, tmp_path: Path, capsys
-) -> None:
-    kept = [*TINY, "--data", str(corpus), "--checkpoints", str(tmp_path / "kept"), "--run-id", "one"]
-    kept += ["--output", str(tmp_path / "model")]
-    whole, record = run(corpus, tmp_path / "calm", capsys)
-
-    def life(workers: int, *more: str) -> tuple[int, list[dict], list[dict]]:
-        how = launch(workers, tmp_path / f"temporary of {workers}", [*TRAIN, *kept, *more])
-        done = subprocess.run(**how, capture_output=True, text=True, check=False)
-        return done.returncode, lines(done.stderr), lines(done.stdout)
-
-    # That time is past: the first life stops after its first step.
-    (stopped, first, _), (code, second, [end]) = life(before, "--stop-at", "1"), life(after)
-    assert (stopped, code) == (75, 0)
-    assert [[line["step"] for line in part] for part in (first, second)] == [[1], [2, 3, 4, 5, 6]]
-    assert numbers([*first, *second], end) == pytest.approx(numbers(whole, record), rel=1e-4)
-
-
 def test_training_lowers_the_held_out_bits_in_either_precision(corpus: Path, tmp_path: Path, capsys) -> None:
     _, start = run(corpus, tmp_path / "model", capsys, "--steps", "1", "--learning-rate", "1e-9")
     assert start["bits_per_byte"] == pytest.approx(math.log2(257), abs=0.1)
