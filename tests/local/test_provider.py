@@ -118,7 +118,7 @@ def test_a_change_outside_the_engine_shows_in_a_refresh_and_the_next_update_mend
     else:  # gone, as far as the engine is concerned: it makes a new one
         _, mended = plugin.create(kind, inputs)
     assert {**mended, "seconds": 0} == {**state, "seconds": 0}  # a task's own time is that of another run
-    assert plugin.read(kind, identity, mended) == (identity, state)
+    assert plugin.read(kind, identity, mended) == (identity, mended)
 
 
 @pytest.mark.parametrize("kind", sorted(CASES))
