@@ -4,11 +4,14 @@ One fixed layout: RMSNorm, rotary positions, grouped queries, SwiGLU, no biases.
 name rather than loaded almost right.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 ROPE_TYPES = ("default", "linear")  # what model.py computes; the others need tables we do not have
+CONFIG = "config.json"
+_WHOLE_CONFIG = "export the whole config"
 
 
 class UnsupportedModel(Exception):
@@ -46,40 +49,51 @@ class Architecture:
         return cls(**{**stored, "eos_token_ids": tuple(stored["eos_token_ids"])})
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> "Architecture":
-        """Read a `config.json` of LlamaForCausalLM. Raises UnsupportedModel naming field, value and rule."""
+    def from_hf(
+        cls, config: Mapping[str, Any], generation: Mapping[str, Any] | None = None
+    ) -> "Architecture":
+        """Read a `config.json` of LlamaForCausalLM; its `generation_config.json` may name further end tokens.
+
+        Raises UnsupportedModel naming field, value and rule.
+        """
         architectures = config.get("architectures")
         if architectures != ["LlamaForCausalLM"]:
-            _refuse(
+            refuse(
                 "architectures", architectures, 'only ["LlamaForCausalLM"] is served', "export in that layout"
             )
         for field, allowed in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False)):
             if config.get(field, allowed) != allowed:
-                _refuse(
+                refuse(
                     field, config[field], f"the decoder computes {allowed!r} only", "use a model without it"
                 )
-        try:
-            heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
-            theta, factor = _rope(config)
-            return cls(
-                vocab_size=int(config["vocab_size"]),
-                hidden_size=hidden,
-                intermediate_size=int(config["intermediate_size"]),
-                layers=int(config["num_hidden_layers"]),
-                heads=heads,
-                kv_heads=int(config.get("num_key_value_heads") or heads),
-                head_dim=int(config.get("head_dim") or hidden // heads),
-                context_length=int(config["max_position_embeddings"]),
-                rms_norm_eps=float(config["rms_norm_eps"]),
-                rope_theta=theta,
-                rope_factor=factor,
-                tied_output=bool(config.get("tie_word_embeddings", False)),
-                eos_token_ids=_token_ids(config.get("eos_token_id")),
+        heads, hidden = whole(config, "num_attention_heads"), whole(config, "hidden_size")
+        kv_heads, vocab_size = whole(config, "num_key_value_heads", heads), whole(config, "vocab_size")
+        if heads % kv_heads:
+            refuse(
+                "num_key_value_heads", kv_heads, f"it must divide num_attention_heads, {heads}", _WHOLE_CONFIG
             )
-        except KeyError as error:
-            raise UnsupportedModel(
-                f"config.json: field {error} is missing; export the whole config"
-            ) from error
+        head_dim = whole(config, "head_dim", hidden // heads)
+        if head_dim % 2 or not head_dim:
+            refuse("head_dim", head_dim, "positions turn pairs, so it must be even", "use another model")
+        theta, factor = _rope(config)
+        ends = _token_ids(config, vocab_size) + _token_ids(
+            generation or {}, vocab_size, "generation_config.json"
+        )
+        return cls(
+            vocab_size=vocab_size,
+            hidden_size=hidden,
+            intermediate_size=whole(config, "intermediate_size"),
+            layers=whole(config, "num_hidden_layers"),
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            context_length=whole(config, "max_position_embeddings"),
+            rms_norm_eps=real(config, "rms_norm_eps"),
+            rope_theta=theta,
+            rope_factor=factor,
+            tied_output=config.get("tie_word_embeddings") is True,
+            eos_token_ids=tuple(dict.fromkeys(ends)),
+        )
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor the decoder needs, under its Hugging Face name, with its shape (rows, columns)."""
@@ -109,19 +123,53 @@ class Architecture:
 
 def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
     """(theta, factor). Newer exports keep both in rope_parameters, older ones the factor in rope_scaling."""
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    rope: dict[str, Any] = {}
+    for field in ("rope_scaling", "rope_parameters"):
+        found = config.get(field) or {}
+        if not isinstance(found, dict):
+            refuse(field, found, "it must be an object or null", _WHOLE_CONFIG)
+        rope |= found
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ROPE_TYPES:
-        _refuse("rope_type", kind, f"known are {', '.join(ROPE_TYPES)}", "use a model without that scaling")
-    theta = float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0)
-    return theta, float(rope["factor"]) if kind == "linear" else 1.0
+        refuse("rope_type", kind, f"known are {', '.join(ROPE_TYPES)}", "use a model without that scaling")
+    theta = real(rope, "rope_theta", real(config, "rope_theta", 10000.0))
+    return theta, real(rope, "factor") if kind == "linear" else 1.0
 
 
-def _token_ids(value: int | list[int] | None) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, list) else (value,)
+def _token_ids(config: Mapping[str, Any], vocab_size: int, file: str = CONFIG) -> list[int]:
+    """The end tokens of a config: none, one or several."""
+    value = config.get("eos_token_id")
+    found = value if isinstance(value, list) else [] if value is None else [value]
+    if any(type(one) is not int or not 0 <= one < vocab_size for one in found):
+        rule = f"token ids are whole numbers from 0 to {vocab_size - 1}"
+        refuse("eos_token_id", value, rule, "export the model and its tokenizer together", file)
+    return found
 
 
-def _refuse(field: str, value: object, rule: str, remedy: str) -> None:
-    raise UnsupportedModel(f"config.json: {field} is {value!r}; {rule}; {remedy}")
+def whole(config: Mapping[str, Any], field: str, absent: int | None = None, file: str = CONFIG) -> int:
+    """The size at `field`, or `absent` where a model may leave it out. Raises UnsupportedModel."""
+    value = _given(config, field, absent, file)
+    if type(value) is not int or value < 1:  # True is an int, and no size
+        refuse(field, value, "it must be a whole number of at least 1", _WHOLE_CONFIG, file)
+    return value
+
+
+def real(config: Mapping[str, Any], field: str, absent: float | None = None) -> float:
+    """The number above 0 at `field`, or `absent` where a model may leave it out. Raises UnsupportedModel."""
+    value = _given(config, field, absent, CONFIG)
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        refuse(field, value, "it must be a number above 0", _WHOLE_CONFIG)
+    return float(value)
+
+
+def _given(config: Mapping[str, Any], field: str, absent: float | None, file: str) -> Any:
+    if absent is not None and config.get(field) is None:
+        return absent
+    if field not in config:
+        raise UnsupportedModel(f"{file}: field {field!r} is missing; {_WHOLE_CONFIG}")
+    return config[field]
+
+
+def refuse(field: str, value: object, rule: str, remedy: str, file: str = CONFIG) -> NoReturn:
+    """Raise UnsupportedModel: what a config says, and why it is not served."""
+    raise UnsupportedModel(f"{file}: {field} is {value!r}; {rule}; {remedy}")

@@ -15,7 +15,9 @@ class ChatTemplate:
 
     def __init__(self, template: str, tokenizer_config: dict[str, Any]) -> None:
         # sandboxed: the template came with the model, and a model is data
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
         environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)

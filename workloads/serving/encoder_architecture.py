@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workloads.serving.architecture import UnsupportedModel
+from workloads.serving.architecture import UnsupportedModel, real, refuse, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class EncoderArchitecture:
 
     @classmethod
     def from_hf(
-        cls, config: Mapping[str, Any], max_tokens: int | None, pooling: Mapping[str, Any]
+        cls, config: Mapping[str, Any], limits: Mapping[str, Any], pooling: Mapping[str, Any]
     ) -> "EncoderArchitecture":
         """Read a `config.json` of BertModel, and sentence-transformers' limit and pooling where it has them.
 
@@ -44,9 +44,8 @@ class EncoderArchitecture:
         """
         for field, allowed in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
             if config.get(field, allowed) != allowed:
-                raise UnsupportedModel(
-                    f"config.json: {field} is {config[field]!r}; the encoder computes {allowed!r} only; "
-                    "use a model without it"
+                refuse(
+                    field, config[field], f"the encoder computes {allowed!r} only", "use a model without it"
                 )
         other = [mode for mode, on in pooling.items() if mode.startswith("pooling_mode_") and on]
         if other not in ([], ["pooling_mode_mean_tokens"]):
@@ -54,23 +53,23 @@ class EncoderArchitecture:
                 f"1_Pooling/config.json: {', '.join(other)}; the encoder takes the mean over all tokens only; "
                 "use a model with pooling_mode_mean_tokens alone"
             )
-        try:
-            positions = int(config["max_position_embeddings"])
-            return cls(
-                vocab_size=int(config["vocab_size"]),
-                hidden_size=int(config["hidden_size"]),
-                intermediate_size=int(config["intermediate_size"]),
-                layers=int(config["num_hidden_layers"]),
-                heads=int(config["num_attention_heads"]),
-                positions=positions,
-                context_length=min(max_tokens or positions, positions),
-                types=int(config["type_vocab_size"]),
-                layer_norm_eps=float(config["layer_norm_eps"]),
-            )
-        except KeyError as error:
-            raise UnsupportedModel(
-                f"config.json: field {error} is missing; export the whole config"
-            ) from error
+        hidden, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
+        if hidden % heads:
+            refuse("num_attention_heads", heads, f"it must divide hidden_size, {hidden}", "use another model")
+        positions = whole(config, "max_position_embeddings")
+        return cls(
+            vocab_size=whole(config, "vocab_size"),
+            hidden_size=hidden,
+            intermediate_size=whole(config, "intermediate_size"),
+            layers=whole(config, "num_hidden_layers"),
+            heads=heads,
+            positions=positions,
+            context_length=min(
+                whole(limits, "max_seq_length", positions, "sentence_bert_config.json"), positions
+            ),
+            types=whole(config, "type_vocab_size"),
+            layer_norm_eps=real(config, "layer_norm_eps"),
+        )
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor the encoder needs, under its Hugging Face name, with its shape (rows, columns)."""

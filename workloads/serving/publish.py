@@ -82,11 +82,7 @@ def write_model(folder: Path, source: Source, scheme: str) -> dict[str, Any]:
         "quantization": asdict(find_scheme(scheme)),
         "architecture": source.architecture.to_dict(),
     }
-    wanted = ("bos_token", "eos_token", "chat_template")  # all that answering needs
-    tokenizer_config = {
-        key: source.tokenizer_config[key] for key in wanted if source.tokenizer_config.get(key)
-    }
-    for name, content in (("config.json", serving), ("tokenizer_config.json", tokenizer_config)):
+    for name, content in (("config.json", serving), ("tokenizer_config.json", source.tokenizer_config)):
         (folder / name).write_text(json.dumps(content, sort_keys=True, indent=2) + "\n", encoding="utf-8")
     (folder / "tokenizer.json").write_text(source.tokenizer, encoding="utf-8")
     return {

@@ -16,12 +16,12 @@ from urllib.parse import unquote, urlsplit
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 
-from workloads.manifest import MANIFEST, manifest_digest, verify_manifest
-from workloads.remote import fetch, is_remote, open_address
-from workloads.serving.architecture import Architecture
+from workloads.manifest import MANIFEST, ManifestError, manifest_digest, verify_manifest
+from workloads.remote import RemoteError, fetch, is_remote, open_address
+from workloads.serving.architecture import Architecture, UnsupportedModel
 from workloads.serving.encoder_architecture import EncoderArchitecture
+from workloads.serving.source_tokenizer import answering, whole_texts
 
 _UNUSED = ("pooler.", "embeddings.position_ids")
 _INDEX = "model.safetensors.index.json"
@@ -40,12 +40,16 @@ class Source:
     architecture: Architecture | EncoderArchitecture
     tensors: dict[str, torch.Tensor]
     tokenizer: str
+    """Of its own it neither cuts nor pads a text."""
     tokenizer_config: dict[str, Any]
+    """Once it was read: special tokens and chat template, as text."""
 
 
 def local_path(uri: str, flag: str) -> Path:
     """The path of a plain path or `file:///` URI. Raises SourceError, naming `flag`, for any other scheme."""
     parts = urlsplit(uri)
+    if not uri or uri.rstrip("/") == "file:":
+        raise SourceError(f"{flag} {uri!r}: names no folder; give its path")
     if not parts.scheme:
         return Path(uri)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
@@ -70,6 +74,22 @@ def place(uri: str, flag: str) -> Path | str:
 def read_source(uri: str) -> Source:
     """Read `uri`. Raises SourceError, ManifestError (altered since its export), UnsupportedModel or RemoteError."""
     named = _package_path(uri) if uri.startswith("package://") else place(uri, "--source")
+    try:
+        source = _read(uri, named)
+        return replace(
+            source,
+            tokenizer=whole_texts(source.tokenizer, source.architecture.vocab_size),
+            tokenizer_config=answering(source.tokenizer_config),
+        )
+    except (SourceError, UnsupportedModel, ManifestError, RemoteError, MemoryError, ImportError):
+        raise
+    except Exception as error:  # a damaged file leads its reader into whatever error comes first
+        raise SourceError(
+            f"--source {uri!r}: cannot be read ({type(error).__name__}: {error}); copy it again, or export it again"
+        ) from error
+
+
+def _read(uri: str, named: Path | str) -> Source:
     if isinstance(named, str):
         return replace(_read_folder(fetch(named)), name=named.rpartition("/")[2])
     if named.suffix == ".gguf" and named.is_file():
@@ -111,30 +131,25 @@ def _read_folder(folder: Path) -> Source:
         digest = manifest_digest(folder)
     else:
         digest = _folder_digest(folder)
-    config, tokenizer_config = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
-    architecture = _architecture(folder, config)
-    tokenizer = folder / "tokenizer.json"
-    if not tokenizer.is_file():
-        raise SourceError(
-            f"--source {str(folder)!r}: {tokenizer.name} is missing; export the whole folder again"
-        )
+    architecture = _architecture(folder, _json(folder / "config.json"))
+    tokenizer_config = _json(folder / "tokenizer_config.json")
     template = folder / "chat_template.jinja"  # where newer exporters keep what was a tokenizer_config field
     if template.is_file():
-        tokenizer_config["chat_template"] = template.read_text(encoding="utf-8")
+        tokenizer_config["chat_template"] = _text(template)
+    tokenizer = _text(folder / "tokenizer.json")
     tensors = check_tensors(architecture, _weights(folder))
-    text = tokenizer.read_text(encoding="utf-8")
-    _check_tokenizer(text, architecture.vocab_size)
-    return Source(folder.resolve().name, digest, architecture, tensors, text, tokenizer_config)
+    return Source(folder.resolve().name, digest, architecture, tensors, tokenizer, tokenizer_config)
 
 
 def _architecture(folder: Path, config: dict[str, Any]) -> Architecture | EncoderArchitecture:
+    def beside(name: str) -> dict[str, Any]:
+        return _json(folder / name) if (folder / name).is_file() else {}
+
     if config.get("architectures") != ["BertModel"]:
-        return Architecture.from_hf(config)
-    limits, pooling = (
-        _json(path) if path.is_file() else {}
-        for path in (folder / "sentence_bert_config.json", folder / "1_Pooling" / "config.json")
+        return Architecture.from_hf(config, beside("generation_config.json"))
+    return EncoderArchitecture.from_hf(
+        config, beside("sentence_bert_config.json"), beside("1_Pooling/config.json")
     )
-    return EncoderArchitecture.from_hf(config, limits.get("max_seq_length"), pooling)
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -155,17 +170,6 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
         except SafetensorError as error:
             raise SourceError(f"--source: {path} cannot be read ({error}); copy the file again") from error
     return tensors
-
-
-def _check_tokenizer(text: str, vocab_size: int) -> None:
-    try:
-        size = Tokenizer.from_str(text).get_vocab_size()
-    except Exception as error:  # the library raises nothing narrower
-        raise SourceError(f"tokenizer.json cannot be read ({error}); export the folder again") from error
-    if size > vocab_size:
-        raise SourceError(
-            f"tokenizer.json has {size} tokens, config.json has vocab_size {vocab_size}; export both again"
-        )
 
 
 def _package_path(uri: str) -> Path:
@@ -202,13 +206,17 @@ def file_digest(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(f"--source: {path} cannot be read ({why}); export the folder again") from error
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SourceError(
-            f"--source: {path} cannot be read ({error.strerror}); export the folder again"
-        ) from error
+        found = json.loads(_text(path))
     except ValueError as error:
         raise SourceError(f"--source: {path} is not JSON ({error}); export the folder again") from error
     if not isinstance(found, dict):

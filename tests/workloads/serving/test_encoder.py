@@ -93,4 +93,4 @@ def test_an_encoder_that_is_not_computed_is_refused_by_name(
 ) -> None:
     config = json.loads((_package_path(MINILM) / "config.json").read_text())
     with pytest.raises(UnsupportedModel, match=words):
-        EncoderArchitecture.from_hf({**config, **change}, None, pooling)
+        EncoderArchitecture.from_hf({**config, **change}, {}, pooling)
