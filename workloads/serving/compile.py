@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from workloads.manifest import ManifestError
 from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import Artifact, open_artifact
 from workloads.serving.device import DEVICES, find_device
@@ -40,7 +41,7 @@ from workloads.serving.native import NativeLayer
 from workloads.serving.storage import read_tensors
 
 SEQUENCES = {"cpu": 16, "cuda": 64}  # of one compiled pass: on a CPU as many as the packed kernels take
-BAD_FOLDER, NO_COMPILER, ENDED = 2, 3, 4
+REFUSED, NO_COMPILER, ENDED = 2, 3, 4
 _SOURCES = ("compile.py", "layer.py", "linear.py")  # what the compiled code follows from
 
 
@@ -193,7 +194,8 @@ def _end_with_stdin() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0 compiled or already there, 2 a wrong folder, 3 no C++ compiler."""
+    """The command; returns its exit code: 0 compiled or already there, 2 a wrong flag, folder or model, 3 no C++
+    compiler."""
     parser = argparse.ArgumentParser(prog="python -m workloads.serving.compile", description="Compile ahead.")
     parser.add_argument("--model-uri", required=True, help="a published folder")
     parser.add_argument("--digest", required=True, help="its sha256:<hex>")
@@ -202,18 +204,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=DEVICES, help="as the server will be given")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end early with who started it")
     args = parser.parse_args(argv)
+    if args.threads < 1:
+        parser.error(
+            f"--threads {args.threads}: write a whole number of at least 1, as the server will be given"
+        )
     if args.until_stdin_closes:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     if not has_compiler():
         print("compile: no C++ compiler (g++, or $CXX); install one", file=sys.stderr)
         return NO_COMPILER
     try:
+        artifact = open_artifact(Path(args.model_uri.removeprefix("file://")), args.digest)
+        architecture = artifact.architecture
+    except ManifestError as error:
+        print(f"compile: {error}", file=sys.stderr)
+        return REFUSED
+    try:
         folder = owned(args.output)
     except OSError as error:
         print(f"compile: --output {error}", file=sys.stderr)
-        return BAD_FOLDER
-    artifact = open_artifact(Path(args.model_uri.removeprefix("file://")), args.digest)
-    decoder = Decoder(artifact.architecture, read_tensors(artifact.weights, find_device(args.device)))
+        return REFUSED
+    decoder = Decoder(architecture, read_tensors(artifact.weights, find_device(args.device)))
     print(compiled(artifact, decoder, args.threads, folder), flush=True)
     return 0
 

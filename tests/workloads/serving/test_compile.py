@@ -1,5 +1,7 @@
 """Compiled layers are a faster way to the plain answers, and a server that lacks them answers all the same."""
 
+import re
+import shlex
 import sys
 import threading
 import time
@@ -12,8 +14,9 @@ import pytest
 import torch
 
 from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
-from tests.workloads.serving.serving import Running, until
-from workloads.serving.compile import NO_COMPILER, FastLayers, has_compiler, main, owned, read
+from tests.workloads.serving.serving import ROOT, Running, until
+from workloads.serving.compile import NO_COMPILER, REFUSED, FastLayers, has_compiler, main, owned, read
+from workloads.serving.flags import flags
 from workloads.serving.publish import publish
 
 Serve = Callable[..., Running]
@@ -140,6 +143,49 @@ def test_the_command_without_a_compiler_says_what_to_install(
     place = ["--model-uri", plain["uri"], "--digest", plain["digest"]]
     assert main([*place, "--threads", "1", "--output", str(tmp_path / "cache")]) == NO_COMPILER
     assert "g++" in capsys.readouterr().err and not (tmp_path / "cache").exists()
+
+
+def test_the_commands_of_the_how_to_are_understood_and_mean_the_same_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "publish-a-model.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    compile_it, serve_it = (
+        shlex.split(line.replace("$digest", "sha256:" + "0" * 64))[3:] for line in block.splitlines()
+    )
+    monkeypatch.setenv("CXX", "/nothing/here/g++")
+    assert main(compile_it) == NO_COMPILER  # so the flags were taken
+    assert flags(serve_it).compile_cache == Path(compile_it[-1]).absolute()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--digest", "sha256:" + "0" * 64], "expected digest sha256:0000"),
+        (["--model-uri", "/no/such/folder"], "/no/such/folder/manifest.json"),
+    ],
+)
+def test_the_command_refuses_another_model_than_the_one_it_was_told_and_leaves_nothing(
+    plain: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: list[str],
+    words: str,
+) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # it is not reached
+    place = ["--model-uri", plain["uri"], "--digest", plain["digest"], "--threads", "1"]
+    assert main([*place, "--output", str(tmp_path / "cache"), *change]) == REFUSED
+    assert words in capsys.readouterr().err and not (tmp_path / "cache").exists()
+
+
+def test_the_command_refuses_to_compile_for_no_thread(
+    plain: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--model-uri", plain["uri"], "--digest", plain["digest"], "--output", str(tmp_path / "cache")]
+    with pytest.raises(SystemExit) as ended:
+        main([*place, "--threads", "0"])
+    assert ended.value.code == REFUSED and "--threads 0: write a whole number" in capsys.readouterr().err
 
 
 def test_a_folder_that_others_may_write_to_is_refused_since_code_is_run_from_it(tmp_path: Path) -> None:
