@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,11 +62,14 @@ def manifest_digest(folder: Path) -> str:
     return _digest(_manifest_bytes(folder))
 
 
-def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
+def verify_manifest(
+    folder: Path, expected_digest: str | None = None, hashed_later: Collection[str] = ()
+) -> dict:
     """Check every file of `folder` against its manifest and return the parsed manifest.
 
     Raises ManifestError when the manifest is absent or unreadable, its digest is not `expected_digest` (where
-    given), or a file is missing, extra, of another size or of other content. Reads every byte of the folder.
+    given), or a file is missing, extra, of another size or of other content. Reads every byte of the folder, but
+    for the files `hashed_later`: of those only the size is checked here, and the caller hashes the bytes that it uses.
     """
     raw = _manifest_bytes(folder)
     where = folder / MANIFEST
@@ -92,7 +95,7 @@ def verify_manifest(folder: Path, expected_digest: str | None = None) -> dict:
             raise ManifestError(
                 f"{folder / name}: expected {size} bytes, found {found}; copy this file again"
             )
-        digest = _sha256(present[name])
+        digest = sha256 if name in hashed_later else _sha256(present[name])
         if digest != sha256:
             raise ManifestError(
                 f"{folder / name}: expected sha256 {sha256}, found {digest}: its content was altered; "
@@ -143,7 +146,7 @@ def publish_atomically(destination: Path) -> Iterator[Path]:
             os.rename(destination, aside)
         os.rename(partial, destination)
         _fsync(destination.parent)
-    except BaseException:  # also KeyboardInterrupt and SystemExit: a stopped writer leaves nothing
+    except BaseException:  # also KeyboardInterrupt and SystemExit: who hears of its end leaves nothing
         if aside.exists() and not destination.exists():
             os.rename(aside, destination)
         shutil.rmtree(partial, ignore_errors=True)

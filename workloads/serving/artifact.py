@@ -18,6 +18,7 @@ from workloads.serving.architecture import Architecture
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.schemes import SCHEMES
 
+WEIGHTS = "model.safetensors"
 CANARY = "canary.json"
 FORMAT = 2  # of config.json: what publish writes, and the only one this server knows
 
@@ -58,7 +59,8 @@ def open_artifact(folder: Path, digest: str) -> Artifact:
 
     Raises ManifestError, naming file, expected, found and remedy, before anything of the folder is used.
     """
-    facts = verify_manifest(folder, digest)
+    facts = verify_manifest(folder, digest, hashed_later={WEIGHTS})
+    weights = _mapped(folder, WEIGHTS, facts)
     texts = {
         name: _checked(folder, name, facts).decode()
         for name in ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -76,7 +78,7 @@ def open_artifact(folder: Path, digest: str) -> Artifact:
     return Artifact(
         shape=KINDS[config["kind"]].from_dict(config["architecture"]),
         scheme=config["scheme"],
-        weights=_mapped(folder, "model.safetensors", facts),
+        weights=weights,
         tokenizer=texts["tokenizer.json"],
         tokenizer_config=json.loads(texts["tokenizer_config.json"]),
         facts=facts,
@@ -94,7 +96,7 @@ def hold(folder: Path, name: str, facts: Mapping[str, Any]) -> BinaryIO:
 
 
 def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> mmap.mmap:
-    with open(folder / name, "rb") as file:
+    with _open(folder, name) as file:
         # a private mapping: writable as far as torch can tell, the file itself cannot change through it
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     _compare(folder, name, facts, content)
@@ -103,14 +105,19 @@ def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> mmap.mmap:
 
 def _checked(folder: Path, name: str, facts: Mapping[str, Any]) -> bytes:
     """The bytes of one file, hashed after reading: what was verified is what is used."""
+    with _open(folder, name) as file:
+        content = file.read()
+    _compare(folder, name, facts, content)
+    return content
+
+
+def _open(folder: Path, name: str) -> BinaryIO:
     try:
-        content = (folder / name).read_bytes()
+        return open(folder / name, "rb")
     except OSError as error:
         raise ManifestError(
             f"{folder / name}: expected in a published model, not found; publish it again"
         ) from error
-    _compare(folder, name, facts, content)
-    return content
 
 
 def _compare(folder: Path, name: str, facts: Mapping[str, Any], content: bytes | mmap.mmap) -> None:
