@@ -12,6 +12,7 @@ from workloads.serving.engine import Job, QueueFull
 from workloads.serving.exchange import CLIENT_LEFT, exchange
 from workloads.serving.limits import Limits
 from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOKENS, Ask
+from workloads.serving.prompts import prompt_tokens
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
 from workloads.serving.terms import Piece, PromptTooLong
@@ -44,11 +45,16 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     loaded = state.require()
     told = exchange(request)
     told.reach(state.name, state.version, "chat" if chat else "text_completion")
-    prompt = await asyncio.to_thread(state.prompt_tokens, ask, loaded)
-    room = loaded.context_length - len(prompt)
+    loop = asyncio.get_running_loop()
+    try:
+        with state.engine.place():  # who would not be let in is told so before his prompt is cut
+            prompt = await loop.run_in_executor(state.cutters, prompt_tokens, ask, state.name, loaded)
+    except QueueFull:
+        raise queue_full() from None
     if not prompt:
         raise ApiError(400, "the prompt has no tokens; give some text", "prompt", "invalid_value")
     default = CHAT_DEFAULT_TOKENS if chat else COMPLETION_DEFAULT_TOKENS
+    room = min(loaded.context_length, state.engine.cache_tokens() or loaded.context_length) - len(prompt)
     tokens = ask.max_tokens or min(default, max(room, 1), state.limits.answer_tokens or default)
     state.limits.check_tokens(tokens)
     state.require()  # again: draining may have begun while the prompt was cut into tokens

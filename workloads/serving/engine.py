@@ -10,7 +10,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -103,6 +104,7 @@ class Engine:
         self._slots = slots
         self._waiting: deque[Job] = deque()
         self._running: dict[Hashable, Job] = {}
+        self._coming = 0  # places held for jobs that are being made
         self._model: Batches | None = None
         self._changed = threading.Condition()
 
@@ -111,13 +113,28 @@ class Engine:
         self._model = model
         threading.Thread(target=self._work, args=(model,), name="generate", daemon=True).start()
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Holds a place while a job for it is made; submit it right after. Raises QueueFull."""
+        with self._changed:
+            self._check_room()
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= 1
+
+    def _check_room(self) -> None:
+        if len(self._waiting) + len(self._running) + self._coming >= self._limit:
+            raise QueueFull
+
     def submit(self, job: Job) -> None:
         """Queue `job`. Raises QueueFull, or what the model raises for a job that it can never answer."""
         if self._model is not None:
             self._model.check(job.prompt, job.options)
         with self._changed:
-            if len(self._waiting) + len(self._running) >= self._limit:
-                raise QueueFull
+            self._check_room()
             self._waiting.append(job)
             self._changed.notify()
 
@@ -149,6 +166,10 @@ class Engine:
     def cache_blocks(self) -> int:
         """Blocks of that cache; 0 before a model runs."""
         return self._model.cache_blocks if self._model else 0
+
+    def cache_tokens(self) -> int:
+        """Tokens of all answers together that the cache holds; 0 before a model runs."""
+        return self.cache_blocks() * BLOCK_TOKENS
 
     def block_tokens(self) -> int:
         """Tokens that one of them keeps."""

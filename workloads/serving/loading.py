@@ -82,10 +82,11 @@ def load(
                 models = decoders if device.type == "cpu" else 1
                 decoder = _decoder(state, artifact, device, how.cache_mib, models)
                 made.append((state, folder, artifact, decoder))
+            loaded = described(artifact, embedder)
         state.metrics.model(
             state.name, state.version, state.digest, artifact.scheme, embedder or state.engine
         )
-        state.loaded = described(artifact, embedder)
+        state.loaded = loaded
         ready = f"{state.name} {state.digest} on {device} ready after {clock():.1f} s"
         say(ready, "ready", model=state.name, version=state.version, seconds=round(clock(), 2))
         watch(state, artifact, decoder, idle, how.probe_seconds)
@@ -133,13 +134,16 @@ def described(artifact: Artifact, embedder: Embedder | None = None) -> Loaded:
     """What the routes must know of a model, whoever computes it."""
     config = artifact.tokenizer_config
     template = config.get("chat_template")
+    tokenizer = Tokenizer.from_str(artifact.tokenizer)
     return Loaded(
-        tokenizer=Tokenizer.from_str(artifact.tokenizer),
+        tokenizer=tokenizer,
         template=ChatTemplate(template, config) if template else None,
         context_length=artifact.shape.context_length,
         vocab_size=artifact.shape.vocab_size,
         scheme=artifact.scheme,
         created=int(time.time()),
+        # as they stand in the vocabulary: there some are written longer than what they mean, none shorter
+        token_bytes=max(len(token.encode()) for token in tokenizer.get_vocab()),
         embed=embedder,
         vector_size=artifact.encoder.hidden_size if embedder else 0,
     )

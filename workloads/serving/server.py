@@ -39,7 +39,7 @@ from workloads.serving.engine import Engine, EngineEnded
 from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
 from workloads.serving.loading import BadModel, How, load
-from workloads.serving.log import configure, say
+from workloads.serving.log import configure, failure, say
 from workloads.serving.memory import CacheTooLarge
 from workloads.serving.metrics import Metrics
 from workloads.serving.models import Models
@@ -193,6 +193,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except EngineEnded as error:
             say(str(error), "refused", logging.ERROR)
             server.refuse(ENGINE_ENDED)
+        except Exception as error:  # whatever it is: a server that nothing will ever make ready must end
+            failure("loading", error)
+            say("the model cannot be loaded; publish it again", "refused", logging.ERROR)
+            server.refuse(REFUSED_MODEL)
 
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

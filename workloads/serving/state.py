@@ -1,6 +1,7 @@
 """What the server knows about one of its models, shared by the loader and the routes."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine, Job
 from workloads.serving.limits import Limits
 from workloads.serving.metrics import Metrics
-from workloads.serving.openai import Ask
 from workloads.serving.protocol import ApiError
 
 if TYPE_CHECKING:
     from workloads.serving.vllm.engine import Passage, Vllm
+
+CUT_AT_ONCE = 2  # prompts of a model: a short one passes a long one, and cores are left to the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Loaded:
     scheme: str
     created: int
     """Unix seconds of the load."""
+    token_bytes: int
+    """Of the longest token: no text of more than that times `context_length` fits."""
     embed: Callable[[Sequence[str]], Awaitable[tuple[list[list[float]], int]]] | None = None
     """Of an encoder, which gives vectors and continues nothing."""
     vector_size: int = 0
@@ -47,6 +51,8 @@ class State:
     """Engine vllm, which then answers in place of `engine`."""
     loaded: Loaded | None = None
     draining: bool = False
+    cutters: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(CUT_AT_ONCE, "tokenize"))
+    """Threads that cut prompts into tokens."""
 
     @property
     def ready(self) -> bool:
@@ -77,30 +83,3 @@ class State:
             why = "shutting down" if self.draining else "still loading its model"
             raise ApiError(503, f"this server is {why}; try another replica", code="not_ready")
         return self.loaded
-
-    def prompt_tokens(self, ask: Ask, loaded: Loaded) -> list[int]:
-        """The tokens of what was asked. Raises ApiError(400) where this model cannot take it."""
-        if loaded.embed is not None:
-            message = f"model {self.name!r} is an encoder, it continues no text; use /v1/embeddings"
-            raise ApiError(400, message, "model", "not_a_decoder")
-        size = loaded.vocab_size
-        if not all(token < size for token, _ in ask.options.logit_bias):
-            message = f"logit_bias holds token numbers outside 0 to {size - 1}"
-            raise ApiError(400, message, "logit_bias", "invalid_value")
-        if ask.messages is not None:
-            if loaded.template is None:
-                raise ApiError(
-                    400,
-                    f"model {self.name!r} has no chat template, it continues text; use /v1/completions",
-                    "messages",
-                    "no_chat_template",
-                )
-            # the template has written every special token that belongs there
-            return loaded.tokenizer.encode(loaded.template.render(ask.messages), add_special_tokens=False).ids
-        if isinstance(ask.prompt, list):
-            if not all(0 <= token < size for token in ask.prompt):
-                raise ApiError(
-                    400, f"prompt holds token numbers outside 0 to {size - 1}", "prompt", "invalid_value"
-                )
-            return ask.prompt
-        return loaded.tokenizer.encode(ask.prompt or "").ids

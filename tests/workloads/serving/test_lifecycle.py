@@ -1,5 +1,6 @@
 """A real server from start to end: what it refuses to load, how it queues, lets go and stops."""
 
+import json
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from tests.workloads.serving.serving import NAME, Running, broken_streams, events, until
+from workloads.manifest import manifest_digest, write_manifest
 
 Serve = Callable[..., Running]
 ENDED = "gen_ai_server_request_duration_seconds_count"
@@ -68,6 +70,21 @@ def test_a_harmed_folder_is_never_served_and_exits_with_3_naming_the_file(
     lines = server.log().splitlines()
     assert len(lines) == 2 and file in lines[1] and ";" in lines[1], server.log()
     assert "ready" not in server.log()
+
+
+@pytest.mark.parametrize("template", ["{% no such tag %}", ["not a string"]])
+def test_a_model_whose_template_cannot_be_read_is_never_ready_and_exits_with_3(
+    serve: Serve, tiny_int8: dict[str, Any], tmp_path: Path, template: Any
+) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_int8["uri"].removeprefix("file://"), folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    facts = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, **{name: fact for name, fact in facts.items() if name != "files"})
+    server = serve({"uri": folder.as_uri(), "digest": manifest_digest(folder)})
+    assert server.exit_code() == 3
+    assert "cannot be loaded (" in server.log() and "Traceback" not in server.log()
 
 
 def test_another_digest_than_asked_for_exits_with_3_and_says_both(

@@ -194,7 +194,7 @@ def test_a_server_is_ready_when_all_of_its_models_are_and_tells_of_each() -> Non
     limits, metrics = Limits(), Metrics()
     states = [State(name, f"sha256:{name * 64}", Engine(1), limits, metrics) for name in ("a", "b")]
     models = Models(states, Door(), limits, metrics)
-    states[0].loaded = Loaded(byte_tokenizer(), None, 128, 257, "none", 0)
+    states[0].loaded = Loaded(byte_tokenizer(), None, 128, 257, "none", 0, 7)
 
     async def statuses(*paths: str) -> list[int]:
         transport = httpx.ASGITransport(create_app(models))

@@ -59,6 +59,7 @@ class Launch:
         with weights:
             with named(state, place, several=False):
                 dtype = lay_out(artifact, weights, model)
+                loaded = described(artifact)
             artifact.weights.close()  # the pages are vLLM's to hold
             say(f"verified after {clock():.1f} s", "verified")
             line = command(self._command, model, self.vllm.socket, state.name, dtype, self._slots)
@@ -68,7 +69,7 @@ class Launch:
                 self._child = Child([*line, *self._more], self._threads)
             self.vllm.figures.hear(self._child.wait_warm(self.vllm.socket, state.name))
         state.metrics.model(state.name, state.version, state.digest, artifact.scheme, self.vllm.figures)
-        state.loaded = described(artifact)
+        state.loaded = loaded
         ready = f"{state.name} {state.digest} ready after {clock():.1f} s"
         say(ready, "ready", model=state.name, version=state.version, seconds=round(clock(), 2))
         try:
