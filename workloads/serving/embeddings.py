@@ -3,26 +3,46 @@
 import asyncio
 import base64
 import struct
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from workloads.serving.answers import body
+from workloads.serving.answers import body, queue_full, watched
 from workloads.serving.exchange import exchange
 from workloads.serving.models import Models
-from workloads.serving.openai import refuse
-from workloads.serving.protocol import ApiError, json_object, whole_text, wrong
+from workloads.serving.protocol import ApiError, json_object, whole, whole_text, wrong
 from workloads.serving.state import State
-from workloads.serving.terms import Counts, PromptTooLong
+from workloads.serving.terms import Counts, GivenUp, PromptTooLong
 
 MOST_TEXTS = 2048  # of one request, as OpenAI's own limit
-NEUTRAL: dict[str, tuple[object, ...]] = {"dimensions": ()}
-FIELDS = {"model", "input", "encoding_format", "user", *NEUTRAL}
+FIELDS = {"model", "input", "encoding_format", "user", "dimensions"}
 
-Embed = Callable[[Sequence[str]], tuple[list[list[float]], int]]
+Made = tuple[list[list[float]], int]
+"""One vector per text, and the tokens read."""
+Embed = Callable[[Sequence[str], Callable[[], bool]], Made]
+"""Of texts, until nobody waits for them any more: then it raises GivenUp."""
+
+
+class Embedding:
+    """One request on its way through an encoder."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self.future: Future[Made] | None = None
+        self._over = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask for an early end: at once while it waits, else before the next pass; harmless after the end."""
+        self._over.set()
+        if self.future is not None:
+            self.future.cancel()
+
+    def cancelled(self) -> bool:
+        return self._over.is_set()
 
 
 class Embedder:
@@ -31,30 +51,47 @@ class Embedder:
     def __init__(self, embed: Embed, limit: int) -> None:
         self._embed = embed
         self._limit = limit
-        self._open = 0
+        self._open: set[Embedding] = set()
         self._counts = Counts()
         self._thread = ThreadPoolExecutor(1, "embed")
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """One vector per text, and the tokens read. Raises ApiError: 400 for a long text, 429 when busy."""
-        if self._open >= self._limit:
-            message = "as many requests wait here as may; try again in a second, or another replica"
-            raise ApiError(429, message, code="queue_full", headers={"retry-after": "1"})
-        self._open += 1
+    async def __call__(self, job: Embedding, seconds: float) -> Made:
+        """The vectors of `job`, within `seconds`.
+
+        Raises ApiError: 400 for a long text, 429 when busy, 503 where it was ended early, 504 out of time.
+        """
+        if len(self._open) >= self._limit:
+            raise queue_full()
+        self._open.add(job)
         try:
-            made = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
+            job.future = self._thread.submit(self._embed, job.texts, job.cancelled)
+            async with asyncio.timeout(seconds):
+                made = await asyncio.wrap_future(job.future)
         except PromptTooLong as error:
             raise ApiError(400, str(error), "input", "context_length_exceeded") from error
+        except TimeoutError:
+            message = f"these vectors took longer than {seconds:g} seconds; send fewer texts in one request"
+            raise ApiError(504, message, code="timeout") from None
+        except (GivenUp, asyncio.CancelledError):
+            if not job.cancelled():
+                raise  # this very task was cancelled
+            raise ApiError(503, "this answer was ended early; try again", code="cancelled") from None
         finally:
-            self._open -= 1
+            job.cancel()
+            self._open.discard(job)
         self._counts.prompt_tokens += made[1]
         return made
 
+    def cancel_all(self) -> None:
+        """End everything early, for a shutdown that ran out of time."""
+        for job in tuple(self._open):
+            job.cancel()
+
     def waiting(self) -> int:
-        return max(self._open - 1, 0)
+        return max(len(self._open) - 1, 0)
 
     def running(self) -> int:
-        return min(self._open, 1)
+        return min(len(self._open), 1)
 
     def cache_usage(self) -> float:
         """0: an encoder keeps nothing."""
@@ -77,14 +114,19 @@ def routes(models: Models) -> APIRouter:
     @router.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
         ask = json_object(await body(request, models.limits))
-        refuse(ask, NEUTRAL)
-        model, form = ask.get("model"), ask.get("encoding_format") or "float"
+        model, form = ask.get("model"), ask.get("encoding_format")
         if not isinstance(model, str):
             raise wrong("model", model, "the name of a model, see /v1/models")
-        if form not in ("float", "base64"):
+        if form not in (None, "float", "base64"):
             raise wrong("encoding_format", form, "float or base64")
         texts = texts_of("input", ask.get("input"))
-        vectors, tokens = await embed(models.get(model), texts, request)
+        state = models.get(model)
+        size, asked = state.require().vector_size, whole(ask, "dimensions", 1, 2**31)
+        if size and asked not in (None, size):
+            raise wrong(
+                "dimensions", asked, f"{size}, the numbers that this model's vectors have, or left out"
+            )
+        vectors, tokens = await embed(state, texts, request)
         models.metrics.ignored(exchange(request), len(ask.keys() - FIELDS))
         data = [
             {
@@ -112,7 +154,9 @@ async def embed(state: State, texts: Sequence[str], request: Request) -> tuple[l
         )
     told = exchange(request)
     told.reach(state.name, state.version, "embeddings")
-    vectors, tokens = await loaded.embed(texts)
+    job = Embedding(texts)
+    async with watched(job, state, request):
+        vectors, tokens = await loaded.embed(job, state.limits.answer_seconds)
     told.prompt_tokens = tokens
     return vectors, tokens
 

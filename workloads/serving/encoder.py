@@ -4,7 +4,7 @@ Shapes: N texts, T tokens of the longest, C hidden size, H heads. Norms and the 
 take what their scheme needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from tokenizers import Tokenizer
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.linear import matrix
-from workloads.serving.terms import PromptTooLong
+from workloads.serving.terms import GivenUp, PromptTooLong
 
 BATCH = 32  # texts of a pass: enough to fill the matrices, little memory
 
@@ -41,10 +41,13 @@ class Encoder:
         words = self._matrices["embeddings.word_embeddings"]
         self.dtype, self._device = words.dtype, words.device
 
-    def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+    def embed(
+        self, texts: Sequence[str], given_up: Callable[[], bool] = lambda: False
+    ) -> tuple[list[list[float]], int]:
         """One vector of length 1 per text, (N, C), and how many tokens were read.
 
-        Raises PromptTooLong for a text beyond the context: a cut text has another meaning.
+        Raises PromptTooLong for a text beyond the context: a cut text has another meaning. Raises GivenUp before
+        the first pass that finds `given_up`.
         """
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         limit = self.architecture.context_length
@@ -58,6 +61,8 @@ class Encoder:
         )  # equals together: little padding
         vectors: list[list[float]] = [[]] * len(rows)
         for start in range(0, len(order), BATCH):
+            if given_up():
+                raise GivenUp
             batch = order[start : start + BATCH]
             made = self._embed([rows[index] for index in batch]).tolist()
             for index, vector in zip(batch, made, strict=True):

@@ -1,6 +1,5 @@
 """What the server knows about one of its models, shared by the loader and the routes."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from workloads.serving.metrics import Metrics
 from workloads.serving.protocol import ApiError
 
 if TYPE_CHECKING:
+    from workloads.serving.embeddings import Embedder, Embedding
     from workloads.serving.vllm.engine import Passage, Vllm
 
 CUT_AT_ONCE = 2  # prompts of a model: a short one passes a long one, and cores are left to the model
@@ -32,7 +32,7 @@ class Loaded:
     """Unix seconds of the load."""
     token_bytes: int
     """Of the longest token: no text of more than that times `context_length` fits."""
-    embed: Callable[[Sequence[str]], Awaitable[tuple[list[list[float]], int]]] | None = None
+    embed: "Embedder | None" = None
     """Of an encoder, which gives vectors and continues nothing."""
     vector_size: int = 0
     """Numbers of a vector; 0 where there are none."""
@@ -66,7 +66,7 @@ class State:
     def fingerprint(self) -> str:
         return f"skerry-{self.version}"
 
-    def cancel(self, job: "Job | Passage") -> None:
+    def cancel(self, job: "Job | Passage | Embedding") -> None:
         """End an answer early; harmless when it has ended."""
         if isinstance(job, Job):
             self.engine.cancel(job)
@@ -75,7 +75,8 @@ class State:
 
     def cancel_all(self) -> None:
         """End all answers early, for a shutdown that ran out of time."""
-        (self.vllm or self.engine).cancel_all()
+        embedder = self.loaded.embed if self.loaded else None
+        (self.vllm or embedder or self.engine).cancel_all()
 
     def require(self) -> Loaded:
         """What was loaded. Raises ApiError(503) while not ready."""

@@ -55,6 +55,10 @@ class Counts:
     generated_tokens: int = 0
 
 
+class GivenUp(Exception):
+    """Nobody waits for this any more."""
+
+
 class PromptTooLong(Exception):
     """Prompt and answer do not fit; the message gives the numbers and the remedy."""
 

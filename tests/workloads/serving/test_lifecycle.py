@@ -87,6 +87,15 @@ def test_a_model_whose_template_cannot_be_read_is_never_ready_and_exits_with_3(
     assert "cannot be loaded (" in server.log() and "Traceback" not in server.log()
 
 
+def test_a_server_that_cannot_load_for_any_other_reason_ends_too(
+    serve: Serve, tiny_int8: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open shared object file')")
+    server = serve(tiny_int8, PYTHONPATH=str(tmp_path))
+    assert server.exit_code() == 3
+    assert "OSError" in server.log() and "Traceback" not in server.log()
+
+
 def test_another_digest_than_asked_for_exits_with_3_and_says_both(
     serve: Serve, tiny_int8: dict[str, Any]
 ) -> None:
