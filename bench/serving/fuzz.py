@@ -1,6 +1,7 @@
 """Ten thousand drawn requests: what the server says, and what stays in its memory."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,8 @@ import httpx
 from bench.claims import Benchmark
 from bench.serving.contender import memory
 from bench.serving.models import ANY
-from tests.workloads.serving.conftest import TEMPLATE, export
-from tests.workloads.serving.fuzzing import FLAGS, LEAK, SLACK, fuzz
-from tests.workloads.serving.serving import running
+from tests.workloads.serving.conftest import TEMPLATE, export, export_encoder
+from tests.workloads.serving.fuzzing import LEAK, SLACK, asked, fuzz
 from workloads.serving.publish import publish
 
 WARM, COUNT, SEED = 1000, 9000, 2026
@@ -20,9 +20,11 @@ WARM, COUNT, SEED = 1000, 9000, 2026
 def measured(folder: Path, warm: int = WARM, count: int = COUNT) -> dict[str, Any]:
     """Ask, and look at the memory after the first `warm` requests and at the end. The model is a tiny one of random
     weights: it is the server that is asked."""
-    shutil.rmtree(folder / "tiny export", ignore_errors=True)
+    for left in ("tiny export", "encoder export"):
+        shutil.rmtree(folder / left, ignore_errors=True)
     artifact = publish(str(export(folder / "tiny export", TEMPLATE)), "none", str(folder / "tiny"), ANY)
-    with running(artifact, *FLAGS) as server:
+    encoder = publish(str(export_encoder(folder / "encoder export")), "none", str(folder / "encoder"), ANY)
+    with asked(artifact, encoder) as server:
         before = server.complete().json()["choices"]
         try:
             statuses = fuzz(server, warm, SEED)
@@ -32,7 +34,10 @@ def measured(folder: Path, warm: int = WARM, count: int = COUNT) -> dict[str, An
             return {"fault": str(error)}
         grown = memory(server.process.pid)["pss"] - held
         same = server.complete().json()["choices"] == before
-    return {"fault": "", "statuses": statuses, "grown": grown, "allowed": SLACK + count * LEAK, "same": same}
+    by_status: Counter[int] = Counter()
+    for (_, status), times in statuses.items():
+        by_status[status] += times
+    return {"fault": "", "statuses": by_status, "grown": grown, "allowed": SLACK + count * LEAK, "same": same}
 
 
 def rows(bench: Benchmark, found: dict[str, Any]) -> None:

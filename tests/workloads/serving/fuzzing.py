@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from tests.workloads.serving.serving import NAME, Running
 from workloads.serving.openai import HONOURED, MEANINGLESS, NEUTRAL
 
+ENCODER = "encoder"
 FLAGS = ("--answer-tokens", "16", "--cache-mib", "1")
 """For the server that is asked: no answer takes long, and the cache, touched page by page, is full soon."""
 LEAK = 2048
@@ -27,14 +30,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=8,
 )
+TENSOR = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x"]}]}
 RIGHT: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": NAME, "prompt": "x", "max_tokens": 2},
     "/v1/chat/completions": {"model": NAME, "messages": [{"role": "user", "content": "x"}], "max_tokens": 2},
-    "/v1/embeddings": {"model": NAME, "input": "x"},
-    f"/v2/models/{NAME}/infer": {
-        "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["x"]}],
-        "parameters": {"max_tokens": 2},
-    },
+    "/v1/embeddings": {"model": ENCODER, "input": "x"},
+    f"/v2/models/{NAME}/infer": {**TENSOR, "parameters": {"max_tokens": 2}},
+    f"/v2/models/{ENCODER}/infer": TENSOR,
 }
 FIELDS = sorted(HONOURED | NEUTRAL.keys() | MEANINGLESS | {"input", "inputs", "parameters", "outputs", "id"})
 NEARLY = {
@@ -46,7 +48,7 @@ NEARLY = {
     "stream": st.booleans(),
     "stream_options": st.builds(dict, include_usage=st.booleans()),
     "max_tokens": st.integers(1, 16),
-    "min_tokens": st.integers(0, 20),
+    "min_tokens": st.integers(0, 3),
     "presence_penalty": st.floats(-2, 2),
     "frequency_penalty": st.floats(-2, 2),
     "logit_bias": st.dictionaries(st.integers(0, 260).map(str), st.floats(-100, 100), max_size=3),
@@ -114,17 +116,30 @@ def requests(draw: st.DrawFn) -> Request:
     return Request(method, path, headers, body)
 
 
+@contextmanager
+def asked(decoder: dict[str, Any], encoder: dict[str, Any]) -> Iterator[Running]:
+    """A ready server of both published models; it is killed at the end."""
+    models = [
+        f"{name}={made['uri']}@{made['digest']}" for name, made in ((NAME, decoder), (ENCODER, encoder))
+    ]
+    server = Running("", "", ["--model", models[0], "--model", models[1], *FLAGS], {})
+    try:
+        yield server.wait_ready()
+    finally:
+        server.kill()
+
+
 def _dumped(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def fuzz(server: Running, count: int, number: int) -> Counter[int]:
-    """Send `count` requests drawn from seed `number`; how often each status came.
+def fuzz(server: Running, count: int, number: int) -> Counter[tuple[str, int]]:
+    """Send `count` requests drawn from seed `number`; how often each (path of RIGHT or "", status) came.
 
     Raises AssertionError, with the smallest such request that was found, for an answer of status 5xx, and
     httpx.TransportError for none at all.
     """
-    statuses: Counter[int] = Counter()
+    statuses: Counter[tuple[str, int]] = Counter()
 
     @seed(number)
     @settings(
@@ -139,7 +154,7 @@ def fuzz(server: Running, count: int, number: int) -> Counter[int]:
     def one(request: Request) -> None:
         url = httpx.URL(server.client.base_url, raw_path=request.path.encode())
         answer = server.client.request(request.method, url, headers=request.headers, content=request.body)
-        statuses[answer.status_code] += 1
+        statuses[request.path if request.path in RIGHT else "", answer.status_code] += 1
         assert answer.status_code < 500, f"{answer.status_code}: {answer.text[:200]}"
 
     one()
