@@ -22,8 +22,6 @@ def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
     """The application over `models`; it answers before one is loaded, and says so."""
     app = FastAPI(title="Skerry serving", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(_Account, models=models, traces=traces)
-    for part in (completions, embeddings, oip):
-        app.include_router(part.routes(models), dependencies=[Depends(models.door.admit)])
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
@@ -43,16 +41,23 @@ def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
     async def ready() -> Response:
         return JSONResponse({"ready": models.ready}, 200 if models.ready else 503)
 
-    @app.get("/v2/models/{name}/ready")
-    async def model_ready(name: str) -> Response:
-        state = models.get(name)
-        return JSONResponse({"name": name, "ready": state.ready}, 200 if state.ready else 503)
+    @app.get(f"{oip.MODEL}/ready")
+    @app.get(f"{oip.VERSION}/ready")  # registered first: the other one would take it for a part of the name
+    async def model_ready(request: Request) -> Response:
+        state = oip.model(models, request)
+        return JSONResponse({"name": state.name, "ready": state.ready}, 200 if state.ready else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
         models.metrics.ready.set(int(models.ready))
         return Response(await _metrics(models), media_type="text/plain; version=0.0.4")
 
+    for part in (
+        completions,
+        embeddings,
+        oip,
+    ):  # last: a model's name may hold slashes, and so any other path
+        app.include_router(part.routes(models), dependencies=[Depends(models.door.admit)])
     return app
 
 
@@ -111,7 +116,7 @@ class _Account:
             if told.job is not None and not told.job.finished:  # the client left, or this answer broke
                 self._models.cancel(told)
                 told.fail(CLIENT_LEFT)
-            told.end(getattr(scope.get("route"), "path", "unknown"), status or NO_ANSWER)
+            told.end(getattr(scope.get("route"), "path_format", "unknown"), status or NO_ANSWER)
             if self._traces is not None:
                 self._traces.hear(told, scope)
             self._models.metrics.hear(told)

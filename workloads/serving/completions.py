@@ -36,7 +36,7 @@ def routes(models: Models) -> APIRouter:
         loaded = [_card(state) for state in models.states if state.loaded]
         return JSONResponse({"object": "list", "data": loaded})
 
-    @router.get("/v1/models/{name}")
+    @router.get("/v1/models/{name:path}")
     async def card(name: str) -> Response:
         state = models.get(name)
         state.require()
@@ -85,10 +85,11 @@ async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Req
     take half an answer for a whole one, so the body is left without its end.
     """
     first = True
+    shared: dict[str, Any] = {"usage": None} if ask.stream_usage else {}  # as the format documents it
     try:
         async for piece in pieces(job, state, request):
             if piece.text or piece.finish_reason or first:
-                yield event(answer.chunk(piece.text, piece.finish_reason, first))
+                yield event(answer.chunk(piece.text, piece.finish_reason, first) | shared)
                 first = False
             if piece.finish_reason and ask.stream_usage:
                 yield event(answer.usage_chunk(usage(len(job.prompt), piece.tokens)))

@@ -14,7 +14,13 @@ from typing import Any
 from workloads.serving.exchange import Exchange
 
 NAME = "skerry"
-QUIET = {"/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"}
+QUIET = {
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/{name}/ready",
+    "/v2/models/{name}/versions/{version}/ready",
+}
 """Routes that are asked every few seconds: their answers are no news, not ready ones neither."""
 
 

@@ -13,6 +13,8 @@ from workloads.serving.openai import read
 from workloads.serving.protocol import ApiError, json_object, kind, wrong
 from workloads.serving.state import State
 
+MODEL = "/v2/models/{name:path}"
+VERSION = MODEL + "/versions/{version}"
 NOT_PARAMETERS = (
     "model",
     "prompt",
@@ -29,16 +31,17 @@ def routes(models: Models) -> APIRouter:
     async def server() -> Response:
         return JSONResponse({"name": "skerry", "version": models.version, "extensions": []})
 
-    @router.get("/v2/models/{name}")
-    async def metadata(name: str) -> Response:
-        state = models.get(name)
+    @router.get(MODEL)
+    @router.get(VERSION)
+    async def metadata(request: Request) -> Response:
+        state = model(models, request)
         loaded = state.require()
         size = loaded.vector_size
         vectors = {"name": "embedding", "datatype": "FP32", "shape": [-1, size]}
         text = {"name": "text", "datatype": "BYTES", "shape": [1]}
         return JSONResponse(
             {
-                "name": name,
+                "name": state.name,
                 "versions": [state.version],
                 "platform": "skerry_vllm" if state.vllm else "skerry_torch",
                 "inputs": [{**text, "shape": [-1]} if size else text],
@@ -46,10 +49,11 @@ def routes(models: Models) -> APIRouter:
             }
         )
 
-    @router.post("/v2/models/{name}/infer")
-    async def infer(name: str, request: Request) -> Response:
+    @router.post(f"{MODEL}/infer")
+    @router.post(f"{VERSION}/infer")
+    async def infer(request: Request) -> Response:
         ask = json_object(await body(request, models.limits))
-        state = models.get(name)
+        state = model(models, request)
         loaded = state.require()
         texts = _texts(ask.get("inputs"))
         parameters = {} if ask.get("parameters") is None else ask["parameters"]
@@ -61,10 +65,10 @@ def routes(models: Models) -> APIRouter:
             output = _tensor("embedding", "FP32", [len(texts), loaded.vector_size], list(chain(*vectors)))
             facts: dict[str, Any] = {"prompt_tokens": tokens}
         else:
-            text, facts = await _continue(name, texts, parameters, state, request)
+            text, facts = await _continue(texts, parameters, state, request)
             output = _tensor("text", "BYTES", [1], [text])
         answer = {
-            "model_name": name,
+            "model_name": state.name,
             "model_version": state.version,
             "parameters": facts,
             "outputs": [output],
@@ -74,8 +78,19 @@ def routes(models: Models) -> APIRouter:
     return router
 
 
+def model(models: Models, request: Request) -> State:
+    """The model that the path names. Raises ApiError(404), also for a version that is not served."""
+    state, version = models.get(request.path_params["name"]), request.path_params.get("version")
+    if version not in (None, state.version):
+        message = (
+            f"model {state.name!r} is served in version {state.version}, no other; leave the version out"
+        )
+        raise ApiError(404, message, code="version_not_found")
+    return state
+
+
 async def _continue(
-    name: str, texts: list[str], parameters: dict[str, Any], state: State, request: Request
+    texts: list[str], parameters: dict[str, Any], state: State, request: Request
 ) -> tuple[str, dict[str, Any]]:
     """The text that goes on after the one of `texts`, and how it ended. Parameters are those of /v1/completions."""
     if len(texts) != 1:
@@ -84,7 +99,7 @@ async def _continue(
         if field in parameters:
             message = f"parameters.{field} is set, but has no meaning in infer; leave it out"
             raise ApiError(400, message, field, "unsupported_field")
-    fields = {**parameters, "model": name, "prompt": texts[0]}
+    fields = {**parameters, "model": state.name, "prompt": texts[0]}
     if state.vllm is not None:
         from workloads.serving.vllm.front import continued  # only where its HTTP client is wanted
 

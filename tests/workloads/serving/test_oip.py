@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import torch
 
-from tests.workloads.serving.conftest import QUICK
 from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
-from tests.workloads.serving.test_encoder import MINILM, TEXTS, encoder
-from workloads.serving.publish import publish
+from tests.workloads.serving.test_encoder import TEXTS, encoder
 
 ROUTE = f"/v2/models/{NAME}/infer"
 
@@ -22,13 +21,8 @@ def tensor(*texts: Any, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return publish(MINILM, "int8-weight-only", str(tmp_path_factory.mktemp("minilm") / "int8"), QUICK)
-
-
-@pytest.fixture(scope="module")
-def embedding(published: dict[str, Any]) -> Iterator[Running]:
-    with running(published, "--probe-seconds", "600") as server:
+def embedding(minilm: dict[str, Any]) -> Iterator[Running]:
+    with running(minilm, "--probe-seconds", "600") as server:
         until(lambda: "quality is not measured: an encoder's is not" in server.log())
         yield server
 
@@ -77,14 +71,28 @@ def test_a_wrong_infer_request_is_a_400_with_one_error_string(
     assert words in response.json()["error"]
 
 
+def test_a_version_that_the_metadata_lists_can_be_asked_for_and_no_other(shared: Running) -> None:
+    card = shared.client.get(f"/v2/models/{NAME}").json()
+    known, other = (f"/v2/models/{NAME}/versions/{version}" for version in (*card["versions"], "0"))
+    assert shared.client.get(known).json() == card
+    assert shared.client.get(f"{known}/ready").json() == {"name": NAME, "ready": True}
+    assert shared.client.post(f"{known}/infer", json=tensor("x")).json()["model_name"] == NAME
+    for answer in (
+        shared.client.get(other),
+        shared.client.get(f"{other}/ready"),
+        shared.client.post(f"{other}/infer", json=tensor("x")),
+    ):
+        assert answer.status_code == 404 and card["versions"][0] in answer.json()["error"]
+
+
 def test_infer_of_an_unknown_model_is_a_404(shared: Running) -> None:
     assert "not served here" in shared.client.post("/v2/models/other/infer", json=tensor("x")).json()["error"]
 
 
 def test_the_official_client_gets_the_vectors_that_the_encoder_gives(
-    embedding: Running, published: dict[str, Any]
+    embedding: Running, minilm: dict[str, Any]
 ) -> None:
-    expected, tokens = encoder(published).embed(TEXTS)
+    expected, tokens = encoder(minilm).embed(TEXTS)
     address = str(embedding.client.base_url.join("/v1"))
     with openai.OpenAI(base_url=address, api_key="none", timeout=PATIENCE_SECONDS) as client:
         ask: Callable[..., Any] = client.embeddings.create
@@ -117,7 +125,9 @@ def test_infer_of_an_encoder_gives_a_vector_per_text(embedding: Running) -> None
         ("input", [1, 2]),
         ("input", "word " * 300),
         ("encoding_format", "hex"),
+        ("encoding_format", 0),
         ("dimensions", 64),
+        ("dimensions", "384"),
     ],
 )
 def test_an_embedding_that_cannot_be_given_is_a_400_naming_the_field(
@@ -126,6 +136,16 @@ def test_an_embedding_that_cannot_be_given_is_a_400_naming_the_field(
     response = embedding.client.post("/v1/embeddings", json={"model": NAME, "input": "x", field: value})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == field
+
+
+def test_a_client_that_leaves_frees_the_encoder(embedding: Running) -> None:
+    texts = ["word " * 250] * 2048
+    with pytest.raises(httpx.ReadTimeout):
+        embedding.client.post("/v1/embeddings", json={"model": NAME, "input": texts}, timeout=0.5)
+    ended = "gen_ai_server_request_duration_seconds_count"
+    until(lambda: embedding.metric(ended, error_type="client_left") == 1)
+    again = {"model": NAME, "input": "x", "dimensions": 384}
+    assert embedding.client.post("/v1/embeddings", json=again).status_code == 200
 
 
 def test_each_kind_of_model_points_to_the_route_of_the_other(shared: Running, embedding: Running) -> None:
