@@ -13,11 +13,12 @@ from workloads.serving.exchange import CLIENT_LEFT, exchange
 from workloads.serving.limits import Limits
 from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOKENS, Ask
 from workloads.serving.prompts import prompt_tokens
-from workloads.serving.protocol import ApiError
+from workloads.serving.protocol import ApiError, wrong
 from workloads.serving.state import State
 from workloads.serving.terms import Piece, PromptTooLong
 
 if TYPE_CHECKING:
+    from workloads.serving.embeddings import Embedding
     from workloads.serving.vllm.engine import Passage
 
 DISCONNECT_POLL_SECONDS = 0.1
@@ -57,6 +58,8 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     room = min(loaded.context_length, state.engine.cache_tokens() or loaded.context_length) - len(prompt)
     tokens = ask.max_tokens or min(default, max(room, 1), state.limits.answer_tokens or default)
     state.limits.check_tokens(tokens)
+    if (least := ask.options.min_tokens) > tokens:
+        raise wrong("min_tokens", least, f"at most {tokens}, the tokens that this answer may have")
     state.require()  # again: draining may have begun while the prompt was cut into tokens
     job = Job(prompt, replace(ask.options, max_tokens=tokens))
     try:
@@ -114,7 +117,7 @@ async def whole(job: Job, state: State, request: Request) -> tuple[str, Piece]:
 
 
 @asynccontextmanager
-async def watched(job: "Job | Passage", state: State, request: Request) -> AsyncIterator[None]:
+async def watched(job: "Job | Passage | Embedding", state: State, request: Request) -> AsyncIterator[None]:
     """Ends `job` when the client goes away while the body of this block waits for it."""
 
     async def watch() -> None:

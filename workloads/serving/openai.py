@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.serving.protocol import ApiError, flag, json_object, kind, number, whole, whole_text, wrong
+from workloads.serving.protocol import (
+    ApiError,
+    flag,
+    given,
+    json_object,
+    kind,
+    number,
+    whole,
+    whole_text,
+    wrong,
+)
 from workloads.serving.terms import Options
 
 COMPLETION_DEFAULT_TOKENS = 16  # what the format documents for /v1/completions
@@ -82,7 +92,7 @@ def read(body: dict[str, Any], chat: bool, refused: Mapping[str, tuple[object, .
     model = body.get("model")
     if not isinstance(model, str):
         raise wrong("model", model, "the name of a model, see /v1/models")
-    limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    old, new = (whole(body, limit, 1, 2**31) for limit in ("max_tokens", "max_completion_tokens"))
     streaming = {} if body.get("stream_options") is None else body["stream_options"]
     if not isinstance(streaming, dict):
         raise wrong("stream_options", streaming, 'an object such as {"include_usage": true}')
@@ -92,7 +102,7 @@ def read(body: dict[str, Any], chat: bool, refused: Mapping[str, tuple[object, .
         model=model,
         prompt=None if chat else _prompt(body.get("prompt")),
         messages=_messages(body.get("messages")) if chat else None,
-        max_tokens=whole(body, limit, 1, 2**31),
+        max_tokens=old if new is None else new,
         options=_options(body),
         stream=stream,
         stream_usage=flag(streaming, "include_usage") and stream,
@@ -106,7 +116,7 @@ def refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], w
         value = body.get(field)
         if value is not None and not any(value == one and kind(value) == kind(one) for one in fine):
             name = where + field
-            message = f"{name} is set, but this server cannot honour it; leave {name} out"
+            message = f"{name} is {given(value)}, which this server cannot honour; leave {name} out"
             raise ApiError(400, message, name, "unsupported_field")
 
 
@@ -132,9 +142,12 @@ def _bias(value: Any) -> tuple[tuple[int, float], ...]:
         raise wrong("logit_bias", value, rule)
     pairs = []
     for token, bias in (value or {}).items():
-        fine = type(bias) in (int, float) and -100 <= bias <= 100
-        if not fine or not (token.isascii() and token.isdecimal() and len(token) < 10):
-            raise wrong("logit_bias", value, rule)
+        if not (token.isascii() and token.isdecimal() and len(token) < 10):
+            message = f"logit_bias has a key that is no token number; it must be {rule}"
+            raise ApiError(400, message, "logit_bias", "invalid_value")
+        if type(bias) not in (int, float) or not -100 <= bias <= 100:
+            message = f"logit_bias of token {token} is {given(bias)}; logit_bias must be {rule}"
+            raise ApiError(400, message, "logit_bias", "invalid_value")
         pairs.append((int(token), float(bias)))
     return tuple(pairs)
 
@@ -159,6 +172,9 @@ def _message(where: str, message: Any) -> dict[str, str]:
     if not isinstance(message, dict):
         raise wrong(where, message, "an object with role and content")
     role, content = message.get("role"), message.get("content")
+    if role in ("tool", "function"):
+        message = f"{where}.role is {role}, which this server cannot honour; send text only"
+        raise ApiError(400, message, f"{where}.role", "unsupported_field")
     if role not in ("system", "developer", "user", "assistant"):
         raise wrong(f"{where}.role", role, "system, developer, user or assistant")
     if message.get("tool_calls") or message.get("function_call"):
@@ -181,13 +197,13 @@ def _message(where: str, message: Any) -> dict[str, str]:
 
 
 def _stop(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) else value or []
-    if (
-        not isinstance(stops, list)
-        or len(stops) > 4
-        or not all(isinstance(stop, str) and stop for stop in stops)
-    ):
+    stops = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(stops, list) or len(stops) > 4 or "" in stops:
         raise wrong("stop", value, "a non-empty string or a list of at most 4 of them")
+    for index, stop in enumerate(stops):
+        if not isinstance(stop, str):
+            message = f"stop[{index}] is {given(stop)}; it must be a non-empty string"
+            raise ApiError(400, message, "stop", "invalid_value")
     return tuple(whole_text("stop", stop) for stop in stops)
 
 

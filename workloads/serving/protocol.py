@@ -77,8 +77,14 @@ def flag(body: dict[str, Any], field: str) -> bool:
 
 def wrong(field: str, value: object, rule: str) -> ApiError:
     """Names the kind of a text value, never the text: prompts do not belong in a client's error log."""
-    given = json.dumps(value) if value is None or isinstance(value, int | float) else kind(value)
-    return ApiError(400, f"{field} is {given}; it must be {rule}", field, "invalid_value")
+    return ApiError(400, f"{field} is {given(value)}; it must be {rule}", field, "invalid_value")
+
+
+def given(value: object) -> str:
+    """A value as a refusal may tell it: a number itself, of all else what it is."""
+    if isinstance(value, list | dict):
+        return f"{kind(value)} of {len(value)}"
+    return json.dumps(value) if value is None or isinstance(value, int | float) else kind(value)
 
 
 def kind(value: object) -> str:

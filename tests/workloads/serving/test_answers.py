@@ -1,13 +1,11 @@
 """The bundled real model, quantized, answers right over HTTP; and a chat is the template's text."""
 
-from collections.abc import Callable
+import re
 from typing import Any
 
 import pytest
 
 from tests.workloads.serving.serving import NAME, Running, events, running
-
-Serve = Callable[..., Running]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,22 @@ def test_a_streamed_chat_adds_up_to_the_whole_one(answering: Running) -> None:
     assert "".join(delta.get("content", "") for delta in deltas) == whole
 
 
-def test_a_chat_is_the_completion_of_its_template(serve: Serve, tiny_chat: dict[str, Any]) -> None:
-    server = serve(tiny_chat).wait_ready()
-    chat = server.chat("hi", max_tokens=12).json()
-    plain = server.complete("[user]hi>", max_tokens=12).json()
+@pytest.fixture(scope="module")
+def chatting(tiny_chat: dict[str, Any]) -> Any:
+    with running(tiny_chat, "--cache-mib", "1") as server:
+        yield server
+
+
+def test_a_chat_is_the_completion_of_its_template(chatting: Running) -> None:
+    chat = chatting.chat("hi", max_tokens=12).json()
+    plain = chatting.complete("[user]hi>", max_tokens=12).json()
     assert chat["choices"][0]["message"]["content"] == plain["choices"][0]["text"]
     assert chat["usage"] == plain["usage"]
+
+
+def test_an_answer_whose_length_nobody_gave_takes_what_the_cache_has_left(chatting: Running) -> None:
+    refused = chatting.chat("hi", max_tokens=60_000).json()["error"]["message"]
+    found = re.search(r"cache holds (\d+) tokens", refused)
+    assert found, refused
+    usage = chatting.chat("x" * (int(found[1]) - len("[user]>") - 5)).json()["usage"]
+    assert usage["completion_tokens"] == 5

@@ -29,6 +29,7 @@ def test_the_stream_adds_up_to_the_whole_answer_and_its_usage(shared: Running) -
     assert chunks.pop()["usage"] == whole["usage"] == {
         "prompt_tokens": 6, "completion_tokens": 60, "total_tokens": 66,
     }  # fmt: skip
+    assert all(chunk["usage"] is None for chunk in chunks)
     choices = [chunk["choices"][0] for chunk in chunks]
     assert len(choices) > 5, "tokens should come one by one"
     assert "".join(choice["text"] for choice in choices) == whole["choices"][0]["text"]
@@ -118,6 +119,9 @@ def test_a_body_of_many_megabytes_is_a_413(shared: Running) -> None:
         ("seed", 0.5),
         ("stop", [1]),
         ("stop", ["a"] * 5),
+        ("stop", 0),
+        ("stop", False),
+        ("stop", {}),
         ("stream", "yes"),
         ("stream_options", 3),
         ("n", 2),
@@ -128,6 +132,7 @@ def test_a_body_of_many_megabytes_is_a_413(shared: Running) -> None:
         ("logit_bias", {"five": 1}),
         ("top_k", 0.5),
         ("min_tokens", -1),
+        ("min_tokens", 3),
         ("service_tier", "priority"),
         ("echo", True),
         ("suffix", "x"),
@@ -141,6 +146,30 @@ def test_a_field_that_is_wrong_or_cannot_be_honoured_is_a_400_naming_it(
 ) -> None:
     error = refusal(shared, 400, {**OK, field: value})
     assert error["param"] == field and field in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"stop": ["a"] * 5}, "stop is a list of 5;"),
+        ({"stop": ["a", 7]}, "stop[1] is 7"),
+        ({"logit_bias": {"5": 101}}, "token 5 is 101"),
+        ({"logit_bias": {"257": 1}}, "token 257"),
+        ({"prompt": ["a", "b"]}, "prompt is a list of 2;"),
+        ({"prompt": [1, 257]}, "token 257; this model's tokens are 0 to 256"),
+        ({"n": 2}, "n is 2, which"),
+        ({"min_tokens": 3}, "min_tokens is 3; it must be at most 2"),
+        ({"max_tokens": "5", "max_completion_tokens": 3}, "max_tokens is a string"),
+    ],
+)
+def test_a_refusal_says_what_of_a_value_is_wrong(shared: Running, fields: dict[str, Any], words: str) -> None:
+    assert words in refusal(shared, 400, {**OK, **fields})["message"]
+
+
+def test_a_role_that_cannot_be_honoured_is_named(shared: Running) -> None:
+    body = {"model": NAME, "messages": [{"role": "tool", "content": "42"}]}
+    error = refusal(shared, 400, body, "/v1/chat/completions")
+    assert error["param"] == "messages[0].role" and "role is tool" in error["message"]
 
 
 def test_neutral_values_are_accepted_and_unknown_fields_are_counted(shared: Running) -> None:
