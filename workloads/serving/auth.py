@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 import math
 import time
 from collections.abc import Callable
@@ -28,22 +29,26 @@ class BadCredentials(Exception):
 
 def api_keys(file: Path) -> Identify:
     """Lines `name key`, '#' begins a comment. Raises BadCredentials."""
-    known: list[tuple[bytes, str]] = []
+    known: dict[bytes, str] = {}
     for number, line in enumerate(_read(file).splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
+        where = f"{file}, line {number}"
         if len(words) != 2 or len(words[1]) < SHORTEST_KEY:
-            raise BadCredentials(
-                f"{file}, line {number}: write a name and a key of at least {SHORTEST_KEY} characters"
-            )
-        known.append((_hash(words[1]), words[0]))
+            raise BadCredentials(f"{where}: write a name and a key of at least {SHORTEST_KEY} characters")
+        name, key = words
+        if not key.isascii():  # clients disagree on how a header spells it
+            raise BadCredentials(f"{where}: the key holds more than ASCII characters; make another one")
+        if _hash(key) in known:
+            raise BadCredentials(f"{where}: that key is given above already; give each caller his own")
+        known[_hash(key)] = name
     if not known:
         raise BadCredentials(f"{file}: holds no key, so nobody could ask; add a line with a name and a key")
 
     def identify(shown: str) -> str | None:
         digest, found = _hash(shown), None
-        for key, name in known:  # all of them, so that time tells nothing
+        for key, name in known.items():  # all of them, so that time tells nothing
             if hmac.compare_digest(key, digest):
                 found = name
         return found
@@ -53,12 +58,18 @@ def api_keys(file: Path) -> Identify:
 
 def signed_tokens(file: Path, issuer: str, audience: str) -> Identify:
     """JWT signed by a key of the JWKS in `file`, for `audience`, by `issuer`, not expired. Raises BadCredentials."""
+    text = _read(file)
     try:
-        keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(_read(file))}
+        keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(text)}
+        secret = any({"d", "k"} & key.keys() for key in json.loads(text)["keys"])
     except (ValueError, AttributeError, jwt.PyJWTError) as error:
         raise BadCredentials(
             f"{file}: is no set of JSON web keys ({error}); take the issuer's jwks.json"
         ) from error
+    if secret:
+        raise BadCredentials(
+            f"{file}: holds a private key, with which tokens are signed; take the public ones"
+        )
 
     def identify(shown: str) -> str | None:
         try:

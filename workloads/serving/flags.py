@@ -68,7 +68,10 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         help="folder of compiled layers; what it lacks is compiled behind the first answers. Default: none",
     )
     parser.add_argument(
-        "--drain-seconds", type=float, default=25.0, help="longest wait for answers at SIGTERM"
+        "--drain-seconds",
+        type=lambda value: 0.0 if value == "0" else _seconds(value),
+        default=25.0,
+        help="longest wait for answers at SIGTERM; 0 does not wait",
     )
     parser.add_argument(
         "--probe-seconds",

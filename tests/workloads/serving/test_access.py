@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from tests.workloads.serving.serving import NAME, Running, running
+from workloads.serving.auth import BadCredentials, signed_tokens
 
 Serve = Callable[..., Running]
 KEY, OTHER = "k" * 24, "o" * 24
@@ -123,6 +124,7 @@ def test_a_token_that_is_expired_foreign_or_unsigned_does_not(trusting: Running,
         (("--no-auth", "--api-keys-file", "x"), "choose one"),
         (("--api-keys-file", "/nowhere/keys"), "/nowhere/keys: cannot be read"),
         (("--answer-seconds", "0"), "more than 0"),
+        (("--drain-seconds", "nan"), "more than 0"),
     ],
 )
 def test_flags_that_leave_open_who_may_ask_end_with_code_2(
@@ -133,7 +135,17 @@ def test_flags_that_leave_open_who_may_ask_end_with_code_2(
     assert words in server.log()
 
 
-@pytest.mark.parametrize("line", ["anna", "anna short", f"anna {KEY} more", "# nobody"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "anna",
+        "anna short",
+        f"anna {KEY} more",
+        "# nobody",
+        f"anna {KEY}\nben {KEY}",
+        f"anna {KEY}\N{SNOWMAN}",
+    ],
+)
 def test_a_wrong_line_of_keys_is_refused_without_repeating_it(
     serve: Serve, tiny_int8: dict[str, Any], tmp_path: Path, line: str
 ) -> None:
@@ -141,3 +153,10 @@ def test_a_wrong_line_of_keys_is_refused_without_repeating_it(
     server = serve(tiny_int8, "--api-keys-file", str(tmp_path / "keys"))
     assert server.exit_code() == 2
     assert str(tmp_path / "keys") in server.log() and KEY not in server.log()
+
+
+def test_a_set_of_keys_that_could_sign_is_refused(tmp_path: Path) -> None:
+    private = RSAAlgorithm.to_jwk(SIGNER, as_dict=True)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [{**private, "kid": "one"}]}))
+    with pytest.raises(BadCredentials, match="holds a private key"):
+        signed_tokens(tmp_path / "jwks.json", ISSUER, AUDIENCE)
