@@ -1,6 +1,7 @@
 """From scores to the next token, for each answer after its own options.
 
-An answer draws from a generator of its own, so its tokens do not depend on who shares its batch.
+An answer draws from a generator of its own, so its draws do not depend on who shares its batch. Its tokens may: sums
+of another order tip a near tie (docs/decisions/0016).
 """
 
 from collections import Counter

@@ -2,28 +2,31 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from tests.workloads.serving.serving import PATIENCE_SECONDS
 from workloads.serving.embeddings import Embedder, Embedding
 from workloads.serving.protocol import ApiError
 from workloads.serving.terms import GivenUp
 
 
 class Endless:
-    """Computes until nobody waits, but for the text "short"; what it began, and what it was freed from."""
+    """Computes until nobody waits (or a test has waited in vain), but for the text "short"."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
-        self.freed: list[str] = []
+        self.freed: list[str] = []  # given up while it computed
         self.working = threading.Event()
 
     def __call__(self, texts: Sequence[str], given_up: Callable[[], bool]) -> Any:
         self.begun += texts
         self.working.set()
-        while texts[0] != "short":
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while texts[0] != "short" and time.monotonic() < deadline:
             if given_up():
                 self.freed += texts
                 raise GivenUp
