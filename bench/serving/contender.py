@@ -50,12 +50,13 @@ def main(contender: Contender) -> None:
 
 
 def memory(process: int | str = "self") -> dict[str, int]:
-    """Bytes that a process holds in memory: `rss` all, `pss` with a share of what others hold too."""
+    """Bytes that a process holds in memory: `rss` all, `pss` with a share of what others hold too, `anonymous` without
+    any file: that one does not grow when another process ends."""
     with open(f"/proc/{process}/smaps_rollup", encoding="ascii") as file:
         fields = [line.split() for line in file]
     return {
         name: int(line[1]) * 1024
         for line in fields
-        for name in ("rss", "pss")
+        for name in ("rss", "pss", "anonymous")
         if line[0] == f"{name.title()}:"
     }
