@@ -48,7 +48,7 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     told.reach(state.name, state.version, "chat" if chat else "text_completion")
     loop = asyncio.get_running_loop()
     try:
-        with state.engine.place():  # who would not be let in is told so before his prompt is cut
+        with state.engine.place():  # who would not be let in is told so before a prompt is cut
             prompt = await loop.run_in_executor(state.cutters, prompt_tokens, ask, state.name, loaded)
     except QueueFull:
         raise queue_full() from None
