@@ -9,8 +9,10 @@ from tests.workloads.object_stores import ObjectStore, new_bucket, start
 # torch's compiler makes its cache folder as soon as torchao or transformers is imported, by default in /tmp.
 _compiled = tempfile.TemporaryDirectory()  # goes with this process
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
-# Products as small as the tests' gain nothing from threads, and those wait for each other by spinning.
+# Products as small as the tests' gain nothing from threads, and those wait for each other by spinning; where a test
+# is about threads they sleep instead.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 @pytest.fixture(scope="session", params=["s3", "gs"])
