@@ -38,7 +38,7 @@ PARTS = {
 }
 # What must be nought: a test that was not really run shows nothing.
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
-ABOUT = "about half an hour on 2 cores, up to 70 minutes in a fresh clone"
+ABOUT = "about a quarter of an hour on 2 cores, up to 70 minutes in a fresh clone"
 
 
 @dataclass

@@ -57,3 +57,4 @@ def test_what_is_published_depends_on_the_files_of_its_source() -> None:
     (task,) = record(program, {"skerry-local:index:Task": lambda _: answer}).of(":Task")
     assert "/models/mine//**/*" in task.inputs["sources"]
     assert task.inputs["environment"]["CUDA_VISIBLE_DEVICES"] == "", "measured where it is served: on the CPU"
+    assert task.inputs["environment"]["OMP_NUM_THREADS"] == "1", "a training runs beside it"
