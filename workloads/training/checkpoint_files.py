@@ -11,6 +11,7 @@ import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import EnumType
 from typing import Any
 
 import torch
@@ -49,7 +50,18 @@ class _Unpickler(pickle.Unpickler):
         is_type = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if name in _MADE.get(module, ()) or is_type:
             return super().find_class(module, name)
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         raise pickle.UnpicklingError(f"{METADATA} calls for {module}.{name}, which no checkpoint needs")
+
+
+def _member(kind: Any, name: Any) -> Any:
+    """A member of an enum, which Python 3.11.2 pickles as an attribute of it, and 3.11.7 no more."""
+    if isinstance(kind, EnumType) and name in kind.__members__:
+        return kind[name]
+    raise pickle.UnpicklingError(
+        f"{METADATA} calls for {name!r} of what is no enum, which no checkpoint needs"
+    )
 
 
 def unpickled(content: bytes) -> Metadata:

@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 
 from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, lines, start
 from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, Learner, sealed, unsealed
-from workloads.training.checkpoint_files import METADATA, share
+from workloads.training.checkpoint_files import METADATA, share, unpickled
 from workloads.training.config import TrainConfig
 from workloads.training.flags import ConfigError
 from workloads.training.lease import Lease, LeaseLost
@@ -138,6 +139,28 @@ def test_planted_metadata_runs_no_code_and_the_checkpoint_before_is_loaded(
     assert loaded and loaded["step"] == 1
     assert not (tmp_path / "owned").exists()
     assert ".metadata calls for posix.system, which no checkpoint needs" in capsys.readouterr().err
+
+
+class Attribute:
+    """Pickled, it is an attribute of `owner`: so Python 3.11.2 keeps the member of an enum."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self.call = getattr, (owner, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+def test_a_checkpoint_that_another_release_of_python_wrote_is_read_and_no_other_attribute_is() -> None:
+    def kept(value: Any) -> bytes:
+        return pickle.dumps(Metadata({}, planner_data=value))
+
+    assert unpickled(kept(Attribute(_MEM_FORMAT_ENCODING, "TORCH_PRESERVE_FORMAT"))).planner_data is (
+        _MEM_FORMAT_ENCODING.TORCH_PRESERVE_FORMAT
+    )
+    for owner, name in ((Metadata, "__init__"), (_MEM_FORMAT_ENCODING, "__class__")):
+        with pytest.raises(pickle.UnpicklingError, match=f"'{name}' of what is no enum"):
+            unpickled(kept(Attribute(owner, name)))
 
 
 def test_a_planted_setting_of_the_optimizer_runs_no_code(checkpoints: Checkpoints, tmp_path: Path) -> None:
