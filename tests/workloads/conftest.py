@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.workloads.object_stores import ObjectStore, new_bucket, start
-
+# What torch reads once, when it is first imported: by what is imported below.
 # torch's compiler makes its cache folder as soon as torchao or transformers is imported, by default in /tmp.
 _compiled = tempfile.TemporaryDirectory()  # goes with this process
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
@@ -13,6 +12,8 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
 # is about threads they sleep instead.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
+
+from tests.workloads.object_stores import ObjectStore, new_bucket, start  # noqa: E402
 
 
 @pytest.fixture(scope="session", params=["s3", "gs"])
