@@ -23,7 +23,7 @@ OF_WORKLOADS = "tests/workloads"
 # Trainings that are stopped, killed and go on: about half of what the training takes.
 OF_LIVES = [
     f"{OF_WORKLOADS}/training/test_{name}.py"
-    for name in ("elastic", "kills", "object_stores", "resume", "torchrun", "tracking", "tune")
+    for name in ("elastic", "kills", "object_stores", "resume", "torchrun")
 ]
 # Runs of their own, side by side: each waits for processes and sockets about as long as it computes.
 PARTS = {
