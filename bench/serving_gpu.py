@@ -20,6 +20,7 @@ from tokenizers import Tokenizer, models
 
 from bench.bandwidth import bytes_per_second
 from bench.claims import Benchmark
+from bench.gpu import missing
 from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import Artifact
 from workloads.serving.cache import BLOCK_TOKENS
@@ -77,11 +78,8 @@ def main() -> int:
 
 def refusal() -> str:
     """Why nothing can be measured here, and what to do; empty where it can."""
-    if not torch.cuda.is_available():
-        return (
-            "must run on a machine with an NVIDIA GPU and its driver, torch sees none here; start it on one, "
-            "`make bench-serving` measures what a CPU can tell"
-        )
+    if why := missing("make bench-serving"):
+        return why
     name = torch.cuda.get_device_name(0)
     if bytes_per_second(name) is None:
         return f"must know how fast the memory of {name!r} is; add it to bench/bandwidth.py with its source"

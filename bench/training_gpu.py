@@ -18,6 +18,7 @@ from torch.autograd import DeviceType  # pyright: ignore[reportPrivateImportUsag
 from torch.profiler import ProfilerActivity, profile
 
 from bench.claims import Benchmark
+from bench.gpu import missing
 from workloads.training.config import TrainConfig
 from workloads.training.data import Corpus
 from workloads.training.flags import ConfigError
@@ -71,11 +72,8 @@ def main() -> int:
 
 def refusal() -> str:
     """Why nothing can be measured here, and what to do; empty where it can."""
-    if not torch.cuda.is_available():
-        return (
-            "must run on a machine with an NVIDIA GPU and its driver, torch sees none here; start it on one, "
-            "`make bench-training` measures what a CPU can tell"
-        )
+    if why := missing("make bench-training"):
+        return why
     peak, unknown = peak_flops(torch.cuda.get_device_name(0), "bf16")
     return (
         "" if peak else f"must know the GPU's peak to count a share of it: {unknown}; add it with its source"
