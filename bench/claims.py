@@ -97,7 +97,10 @@ class Benchmark:
         results = self.root / "bench" / "results"
         results.mkdir(parents=True, exist_ok=True)
         written = results / f"{self.name.replace('-', '_')}.json"
-        written.write_text(json.dumps(self.record(), indent=1, sort_keys=True) + "\n")
+        text = json.dumps(self.record(), indent=1, sort_keys=True) + "\n"
+        for here in (self.root.as_uri(), str(self.root)):
+            text = text.replace(f"{here}/", "")  # the record is of any checkout, not of this one's place
+        written.write_text(text)
         print(f"samples: {written.relative_to(self.root)}")
         shutil.rmtree(self._kept, ignore_errors=True)
         return int(any(row.verdict == VERDICTS[CLAIM][False] for row in self.rows))

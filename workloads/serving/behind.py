@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ def accelerate(
     Compiling is another, patient process that ends with this one; it takes a core for half a minute. Whatever
     goes wrong, answers go on as they are, and the log says so.
     """
+    place, folder = place.absolute(), folder.absolute()
     try:
         file = owned(folder) / file_name(artifact, threads, decoder.device)
         if not file.exists():
@@ -64,6 +64,8 @@ def _compile(place: Path, digest: str, threads: int, folder: Path, device: str, 
         str(folder),
         "--device",
         device,
+        "--work",
+        str(work),
     ]
     command = ["nice", sys.executable, "-m", "workloads.serving.compile", *flags, "--until-stdin-closes"]
     shutil.rmtree(work, ignore_errors=True)
@@ -71,7 +73,6 @@ def _compile(place: Path, digest: str, threads: int, folder: Path, device: str, 
     done = subprocess.Popen(
         command,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "TMPDIR": str(work), "TORCHINDUCTOR_CACHE_DIR": str(work)},
         stdin=subprocess.PIPE,  # kept open: the process ends when ours does, however that is
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -38,6 +38,7 @@ from workloads.serving.device import DEVICES, find_device
 from workloads.serving.layer import Layer, Rotation, layer_forward
 from workloads.serving.model import Cache, Decoder, Pass
 from workloads.serving.native import NativeLayer
+from workloads.serving.source import SourceError, local_path
 from workloads.serving.storage import read_tensors
 
 SEQUENCES = {"cpu": 16, "cuda": 64}  # of one compiled pass: on a CPU as many as the packed kernels take
@@ -186,6 +187,13 @@ def _gpu(device: torch.device) -> list[str]:
     return [torch.cuda.get_device_name(device), str(torch.cuda.get_device_capability(device))]
 
 
+def _work_in(folder: Path) -> None:
+    """Temporary files lie in `folder`, under another name: torch cuts the compiler's command at spaces of a path."""
+    os.chdir(folder)
+    tempfile.tempdir = f"/proc/{os.getpid()}/cwd"
+    os.environ["TMPDIR"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.tempdir
+
+
 def _end_with_stdin() -> None:
     sys.stdin.read()
     if os.getpgrp() == os.getpid():
@@ -202,6 +210,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, required=True, help="as the server will be given")
     parser.add_argument("--output", required=True, type=Path, help="the server's --compile-cache")
     parser.add_argument("--device", choices=DEVICES, help="as the server will be given")
+    parser.add_argument(
+        "--work", type=Path, help="where what compiling leaves lies about; its giver removes it"
+    )
     parser.add_argument("--until-stdin-closes", action="store_true", help="end early with who started it")
     args = parser.parse_args(argv)
     if args.threads < 1:
@@ -214,17 +225,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("compile: no C++ compiler (g++, or $CXX); install one", file=sys.stderr)
         return NO_COMPILER
     try:
-        artifact = open_artifact(Path(args.model_uri.removeprefix("file://")), args.digest)
+        artifact = open_artifact(local_path(args.model_uri, "--model-uri"), args.digest)
         architecture = artifact.architecture
-    except ManifestError as error:
+    except (ManifestError, SourceError) as error:
         print(f"compile: {error}", file=sys.stderr)
         return REFUSED
     try:
-        folder = owned(args.output)
+        folder = owned(args.output.absolute())
     except OSError as error:
         print(f"compile: --output {error}", file=sys.stderr)
         return REFUSED
     decoder = Decoder(architecture, read_tensors(artifact.weights, find_device(args.device)))
+    if args.work:
+        _work_in(args.work)
     print(compiled(artifact, decoder, args.threads, folder), flush=True)
     return 0
 

@@ -27,7 +27,8 @@ def test_only_a_failed_claim_fails_a_benchmark_and_the_json_tells_what_was_seen(
     project: Path, capsys: pytest.CaptureFixture[str], holds: bool, met: bool, code: int
 ) -> None:
     bench = Benchmark("some-thing", packages=["pytest"], root=project)
-    bench.part("speed", lambda: {"seconds": [1.5, 2.5]})
+    places = [(project / "models" / "one").as_uri(), str(project / "models")]
+    bench.part("speed", lambda: {"seconds": [1.5, 2.5], "places": places})
     bench.claim("it is right", holds, "3 of 3")
     bench.aim("it is fast", met, "1.5 s, aim 1 s")
     assert bench.finish() == code
@@ -38,7 +39,7 @@ def test_only_a_failed_claim_fails_a_benchmark_and_the_json_tells_what_was_seen(
         "MET" if met else "MISSED",
     ]
     assert all(f"{row['verdict']} " in told and row["figure"] in told for row in record["rows"])
-    assert record["samples"] == {"speed": {"seconds": [1.5, 2.5]}}
+    assert record["samples"] == {"speed": {"seconds": [1.5, 2.5], "places": ["models/one", "models"]}}
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True
     )
