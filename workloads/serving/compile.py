@@ -42,6 +42,7 @@ from workloads.serving.source import SourceError, local_path
 from workloads.serving.storage import read_tensors
 
 SEQUENCES = {"cpu": 16, "cuda": 64}  # of one compiled pass: on a CPU as many as the packed kernels take
+ONCE = {"aot_inductor.precompile_headers": False}  # they are read once: to prepare them first takes longer
 REFUSED, NO_COMPILER, ENDED = 2, 3, 4
 _SOURCES = ("compile.py", "layer.py", "linear.py")  # what the compiled code follows from
 
@@ -159,7 +160,9 @@ def compiled(artifact: Artifact, decoder: Decoder, threads: int, folder: Path) -
     sizes = [*(size for _, size in step.values()), *([None] * len(layer.tensors()))]
     program = torch.export.export(_DecodeLayer(a, layer), (inputs,), dynamic_shapes=(sizes,))
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        made = torch._inductor.aoti_compile_and_package(program, package_path=str(Path(work) / target.name))
+        made = torch._inductor.aoti_compile_and_package(
+            program, package_path=str(Path(work) / target.name), inductor_configs=ONCE
+        )
         os.replace(made, target)
     return target
 
