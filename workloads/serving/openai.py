@@ -26,7 +26,6 @@ from workloads.serving.terms import Options
 COMPLETION_DEFAULT_TOKENS = 16  # what the format documents for /v1/completions
 CHAT_DEFAULT_TOKENS = 256  # the format documents none; an answer on a few cores should end some time
 COLDEST = 1e-5  # scores divided by less overflow; the likeliest token wins long before
-NARROWEST = 1e-6  # top_p 0 keeps the likeliest token, as this does
 
 HONOURED = {
     "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
@@ -125,7 +124,7 @@ def _options(body: dict[str, Any]) -> Options:
     return Options(
         max_tokens=1,
         temperature=temperature if temperature >= COLDEST else 0.0,
-        top_p=max(number(body, "top_p", 1.0, 0.0, 1.0), NARROWEST),
+        top_p=number(body, "top_p", 1.0, 0.0, 1.0),
         top_k=max(whole(body, "top_k", -1, 2**31) or 0, 0),  # -1 is how some clients say all
         stop=_stop(body.get("stop")),
         seed=whole(body, "seed", -(2**63), 2**63 - 1),
