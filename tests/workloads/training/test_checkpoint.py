@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 
-from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, lines, start
+from tests.workloads.training.runs import ENDLESS, ROOT, await_first_step, start
 from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, Learner, sealed, unsealed
 from workloads.training.checkpoint_files import METADATA, share, unpickled
 from workloads.training.config import TrainConfig
@@ -330,34 +330,3 @@ def test_sigterm_to_one_of_two_workers_stops_both_after_a_checkpoint(corpus: Pat
     facts = json.loads((place / latest / "checkpoint.json").read_text())
     assert facts["world_size"] == 2 and facts["step"] >= 50
     assert not (place / "lease.json").exists() and not (tmp_path / "model").exists()
-
-
-def test_a_killed_worker_is_started_again_and_repeats_only_what_was_not_kept(
-    corpus: Path, tmp_path: Path
-) -> None:
-    log, place = tmp_path / "log", tmp_path / "place"
-    given = [*TINY, "--data", str(corpus), "--output", str(tmp_path / "model"), "--checkpoints", str(place)]
-    given += ["--steps", "200", "--checkpoint-every", "20"]
-    how = launch(2, tmp_path / "temporary", [*TRAIN, *given])
-    how["args"].insert(how["args"].index("--nproc-per-node"), "--max-restarts=1")
-    with (
-        open(log, "wb") as out,
-        ended(subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=out)) as agent,
-    ):
-        deadline = time.monotonic() + 120  # a bound on a hang
-        while '"published"' not in log.read_text():
-            assert agent.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.01)
-        workers = [each for each in psutil.Process(agent.pid).children() if "--checkpoints" in each.cmdline()]
-        workers[1].kill()
-        assert agent.wait(120) == 0, log.read_text()
-    told = lines(log.read_text())
-    steps = [line["step"] for line in told]
-    [again] = [number for number in range(1, len(steps)) if steps[number] != steps[number - 1] + 1]
-    assert (steps[0], steps[-1], steps[again] % 20) == (1, 200, 1)
-    assert steps[again - 1] - steps[again] < 40, "at most an interval, and what was being written"
-    assert f'"loaded", "at_step": {steps[again] - 1},' in log.read_text()
-    before = {line["step"]: line["loss"] for line in told[:again]}
-    repeated = [line for line in told[again:] if line["step"] in before]
-    assert [line["loss"] for line in repeated] == [before[line["step"]] for line in repeated]
-    assert (tmp_path / "model" / "model.safetensors").exists()
