@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.rehearsal.caller import CREDENTIALS, PROJECT, Caller, faulty, make_caller, make_project
+from tools import processes
 
 NOTHING_LEFT: tuple[list[str], dict[int, str]] = ([], {})
 PATIENCE_S = 60
@@ -77,40 +78,68 @@ def test_the_users_login_and_the_project_stay_as_they_are(seen: Seen) -> None:
     assert "secretsprovider" in seen.after[1]["stacks/Pulumi.small-gcp.yaml"].decode()
 
 
+Failed = tuple[str, tuple[list[str], dict[int, str]], Path]
+
+
+def failed(folder: Path, kind: str) -> Failed:
+    """What a rehearsal of a stack with this fault tells, what it leaves, and the user's home."""
+    caller = make_caller(folder / "caller")
+    try:
+        done = caller.rehearse(make_project(folder / "project", broken=faulty(kind)), "broken")
+        assert done.returncode == 1 and done.stdout == ""
+        return done.stderr, caller.left(), caller.home
+    finally:
+        processes.end(inside=caller.temporary)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Failed:
+    """A program that declares a random tag, and a resource with an input that no stand-in gives."""
+    return failed(tmp_path_factory.mktemp("changed"), "two changes")
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Failed:
+    """A program that tells its environment and crashes."""
+    return failed(tmp_path_factory.mktemp("crashed"), "crash")
+
+
 def test_a_program_that_declares_something_else_each_time_fails_the_second_preview_by_the_resources_name(
-    caller: Caller, tmp_path: Path
+    changed: Failed,
 ) -> None:
-    project = make_project(tmp_path / "project", restless=faulty("another each time"))
-    done = caller.rehearse(project, "restless")
-    assert done.returncode == 1 and done.stdout == ""
-    assert "skerry: restless: second preview failed." in done.stderr
-    assert "aws:s3:Bucket restless update" in done.stderr and "no changes were expected" in done.stderr
-    assert caller.left() == NOTHING_LEFT
+    told, left, _ = changed
+    assert "skerry: broken: second preview failed." in told
+    assert "aws:s3:Bucket restless update" in told and "no changes were expected" in told
+    assert left == NOTHING_LEFT
+
+
+def test_an_input_that_is_wired_from_an_output_that_no_row_gives_fails_the_second_preview(
+    changed: Failed,
+) -> None:
+    told, _, _ = changed
+    assert "an output that the stand-in does not give (docs/how-to/rehearse.md)" in told
+    assert "aws:s3:Bucket wired update [diff: +bucket]" in told
 
 
 def test_a_program_that_crashes_fails_with_its_own_error_and_leaves_nothing(
-    caller: Caller, tmp_path: Path
+    crashed: Failed,
 ) -> None:
-    project = make_project(tmp_path / "project", broken=faulty("crash"))
-    done = caller.rehearse(project, "broken")
-    assert done.returncode == 1 and done.stdout == ""
-    assert "skerry: broken: preview failed." in done.stderr
-    assert "KeyError: 'a bug of the program'" in done.stderr and "__main__.py" in done.stderr
-    assert caller.left() == NOTHING_LEFT
+    told, left, _ = crashed
+    assert "skerry: broken: preview failed." in told
+    assert "KeyError: 'a bug of the program'" in told and "__main__.py" in told
+    assert left == NOTHING_LEFT
 
 
 def test_a_program_sees_that_it_is_rehearsed_and_no_credential_of_the_user(
-    caller: Caller, tmp_path: Path
+    crashed: Failed,
 ) -> None:
-    project = make_project(tmp_path / "project", nosy=faulty("environment"))
-    done = caller.rehearse(project, "nosy")
-    _, _, told = done.stderr.partition("it sees ")
-    visible = set(told.split("'")[0].split())
+    told, _, home = crashed
+    visible = set(told.partition("it sees ")[2].split("'")[0].split())
     assert "SKERRY_REHEARSAL=1" in visible
     names = {entry.partition("=")[0] for entry in visible}
     assert {name for name in names if f"{name}=mine" in visible} == set()
     assert CREDENTIALS.keys() & names == {"PULUMI_CONFIG_PASSPHRASE"}, "a throw-away one"
-    assert not any(str(caller.home) in entry for entry in visible)
+    assert not any(str(home) in entry for entry in visible)
 
 
 def test_an_invoke_that_no_stand_in_knows_is_named_with_the_table_that_lacks_it(
@@ -121,16 +150,6 @@ def test_an_invoke_that_no_stand_in_knows_is_named_with_the_table_that_lacks_it(
     assert done.returncode == 1
     assert "invoke 'aws:ec2/getAmi:getAmi' is not in the stand-in's table" in done.stderr
     assert "tools/rehearsal/aws.py" in done.stderr
-
-
-def test_an_input_that_is_wired_from_an_output_that_no_row_gives_fails_the_second_preview(
-    caller: Caller, tmp_path: Path
-) -> None:
-    project = make_project(tmp_path / "project", thin=faulty("no answer"))
-    done = caller.rehearse(project, "thin")
-    assert done.returncode == 1
-    assert "an output that the stand-in does not give (docs/how-to/rehearse.md)" in done.stderr
-    assert "aws:s3:Bucket wired update [diff: +bucket]" in done.stderr
 
 
 @contextmanager
