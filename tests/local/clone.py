@@ -17,7 +17,8 @@ import psutil
 import yaml
 
 from components.local.layout import PORTS_PER_REGION, region_port
-from tests.local.plugin import ROOT, free_port
+from tests.local.plugin import ROOT
+from tests.ports import free_port
 
 KEPT = ("PATH", "LANG", "TERM")
 REGIONS = ("east", "west")

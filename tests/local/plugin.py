@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from components.local.provider.ports import is_free
 from components.local.provider.values import Properties, from_struct, to_struct
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,13 +101,3 @@ def running_plugin(root: Path) -> Iterator[Plugin]:
         process.terminate()
         process.wait(timeout=STOP_SECONDS)
         process.stdout.close()
-
-
-def free_port(count: int = 1) -> int:
-    """First of `count` neighbouring ports that are free on loopback now."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-        if first + count < 65536 and all(is_free(port) for port in range(first, first + count)):
-            return first

@@ -14,7 +14,7 @@ import grpc
 import psutil
 import pytest
 
-from tests.local.plugin import Plugin, free_port
+from tests.local.plugin import Plugin
 from tests.local.samples import (
     PROCESS_SET,
     answers,
@@ -23,6 +23,7 @@ from tests.local.samples import (
     process_set,
     wait_until,
 )
+from tests.ports import free_port
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from components.local.provider.lifecycle import ResourceError
 from components.local.provider.ports import is_free
 from components.local.provider.supervisor import Supervisor
 from components.local.provider.values import Properties
-from tests.local.plugin import Plugin, free_port, running_plugin
+from tests.local.plugin import Plugin, running_plugin
 from tests.local.samples import (
     HERE,
     PROCESS_SET,
@@ -29,6 +29,7 @@ from tests.local.samples import (
     process_set,
     wait_until,
 )
+from tests.ports import free_port
 
 
 def test_a_changed_command_replaces_each_process_and_only_after_the_one_before_answers(

@@ -21,7 +21,7 @@ from components.local.provider.lock import RootLock
 from components.local.provider.schema import SCHEMA
 from components.local.provider.supervisor import Supervisor
 from components.local.provider.values import Properties, from_struct
-from tests.local.plugin import Plugin, free_port, running_plugin
+from tests.local.plugin import Plugin, running_plugin
 from tests.local.samples import (
     FILE,
     HERE,
@@ -32,6 +32,7 @@ from tests.local.samples import (
     task,
     wait_until,
 )
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)

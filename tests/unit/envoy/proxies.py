@@ -21,7 +21,7 @@ from components.contracts import HEALTH_PATH
 from components.envoy import config as envoy
 from components.local.layout import LOOPBACK
 from components.settings.items import EndpointSettings, HealthSettings
-from tests.local.plugin import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 GENEROUS_SECONDS = 60

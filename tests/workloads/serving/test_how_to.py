@@ -3,11 +3,11 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.workloads.serving.serving import ROOT
 
 
@@ -29,11 +29,6 @@ def do(page: str, folder: Path, **environment: str) -> list[subprocess.Completed
     ]
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return str(taken.getsockname()[1])
-
-
 def test_the_commands_of_the_how_to_publish_one_model_and_refuse_the_other(tmp_path: Path) -> None:
     ran = do("publish-a-model.md", tmp_path)
     assert [done.returncode for done in ran] == [0, 0], ran[0].stderr + ran[1].stderr
@@ -43,7 +38,7 @@ def test_the_commands_of_the_how_to_publish_one_model_and_refuse_the_other(tmp_p
 
 
 def test_a_model_is_served_with_keys_tokens_and_beside_another_as_the_how_to_says(tmp_path: Path) -> None:
-    ran = do("serve-with-keys-and-limits.md", tmp_path, PORT=free_port())
+    ran = do("serve-with-keys-and-limits.md", tmp_path, PORT=str(free_port()))
     assert [done.returncode for done in ran] == [0] * 4, "".join(done.stderr for done in ran)
     keys, tokens, several = (done.stdout for done in ran[1:])
     assert re.findall(r"^\d{3}$", keys, re.MULTILINE) == ["401", "200", "200", "429"]
@@ -54,7 +49,7 @@ def test_a_model_is_served_with_keys_tokens_and_beside_another_as_the_how_to_say
 def test_a_served_model_is_watched_as_the_how_to_says_and_every_metric_of_ours_is_on_the_page(
     tmp_path: Path,
 ) -> None:
-    ran = do("watch-a-served-model.md", tmp_path, PORT=free_port())
+    ran = do("watch-a-served-model.md", tmp_path, PORT=str(free_port()))
     assert [done.returncode for done in ran] == [0, 0], "".join(done.stderr for done in ran)
     told = set(re.findall(r"^# TYPE (\S+)", (tmp_path / "out" / "metrics.txt").read_text(), re.MULTILINE))
     page = (ROOT / "docs" / "how-to" / "watch-a-served-model.md").read_text()

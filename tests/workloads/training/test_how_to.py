@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.workloads.training.runs import ROOT
-from tests.workloads.training.test_telling import free_port
 from workloads.manifest import manifest_digest
 
 

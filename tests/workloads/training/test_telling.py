@@ -15,13 +15,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.ports import free_port
 from tests.workloads.training.runs import ENDLESS, TINY, TRAIN, await_first_step, launch, start
 from workloads.training.train import main
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 def told(text: str) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from tests.ports import free_port
 from tests.workloads.training.runs import TRAIN, kept, launch, start
-from tests.workloads.training.test_telling import free_port, told
+from tests.workloads.training.test_telling import told
 from workloads.training import tracking
 from workloads.training.config import shown
 
