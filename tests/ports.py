@@ -17,7 +17,7 @@ def free_port(count: int = 1) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there."""
+    """Whether a server could listen there: as the local provider asks, which the workloads' Python cannot import."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:

@@ -82,9 +82,8 @@ def test_an_int4_artifact_of_smollm2_takes_under_a_fifth_and_its_embedding_is_st
     facts = write_model(tmp_path, source, "int4-weight-only")
     assert (tmp_path / WEIGHTS).stat().st_size <= 0.2 * facts["bytes_before"]
     assert "lm_head.weight" not in load_file(tmp_path / WEIGHTS)
-    judge_written(
-        tmp_path, source, "int4-weight-only", QUICK
-    )  # what was stored is a whole model all the same
+    # What was stored is a whole model all the same.
+    judge_written(tmp_path, source, "int4-weight-only", QUICK)
 
 
 def test_weights_in_several_files_are_read_by_their_index_and_a_missing_one_is_named(
