@@ -115,7 +115,7 @@ def random_weights(shape: Architecture, scheme: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     stored: dict[str, torch.Tensor] = {}
     for name, size in shape.tensor_shapes().items():
-        stored |= quantize({name: torch.randn(size) * 0.02}, find_scheme(scheme))
+        stored |= quantize([(name, torch.randn(size) * 0.02)], find_scheme(scheme))
     return stored
 
 

@@ -22,9 +22,18 @@ def held_out_excerpts(at_least: int) -> list[str]:
     They depend on the Python version, so quality is compared within one run only. Raises ValueError when the
     standard library has less.
     """
+    return _excerpts(at_least, held_out=True)
+
+
+def calibration_excerpts(at_least: int) -> list[str]:
+    """The same of all other sources: what is tuned on these is judged on those. Raises ValueError likewise."""
+    return _excerpts(at_least, held_out=False)
+
+
+def _excerpts(at_least: int, held_out: bool) -> list[str]:
     root = Path(sysconfig.get_paths()["stdlib"])
     names = [path.relative_to(root).as_posix() for path in root.rglob("*.py")]
-    names = [name for name in names if is_held_out(name) and "-packages" not in name]
+    names = [name for name in names if is_held_out(name) == held_out and "-packages" not in name]
     pieces: list[tuple[int, int, str]] = []
     for name in names:
         content = (root / name).read_bytes()
@@ -42,7 +51,7 @@ def held_out_excerpts(at_least: int) -> list[str]:
         chosen.append(text)
         size += len(text)
     if size < at_least:
-        raise ValueError(f"{root}: {size} bytes of held-out sources, {at_least} are needed; install its *.py")
+        raise ValueError(f"{root}: {size} bytes of such sources, {at_least} are needed; install its *.py")
     return chosen
 
 

@@ -17,7 +17,7 @@ import json
 import mmap
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,20 @@ from workloads.serving.artifact import FORMAT, WEIGHTS
 from workloads.serving.canary import write_canary
 from workloads.serving.device import find_device
 from workloads.serving.encoder_architecture import EncoderArchitecture
+from workloads.serving.model import Decoder
 from workloads.serving.quality import Gate, Quality, TooMuchLost, judge, load_model, reference
 from workloads.serving.quantize import quantize, tensor_bytes
 from workloads.serving.schemes import (
     SCHEMES,
+    Int8,
     Keep,
+    Scheme,
     UnknownScheme,
     UnsupportedScheme,
     check_device,
     find_scheme,
 )
+from workloads.serving.smooth import smoothed
 from workloads.serving.source import Source, SourceError, local_path, place, read_source
 from workloads.serving.storage import read_tensors, write_tensors
 
@@ -73,7 +77,7 @@ def publish(source_uri: str, scheme: str, output_uri: str, gate: Gate = JUDGED) 
 
 def write_model(folder: Path, source: Source, scheme: str) -> dict[str, Any]:
     """Quantize `source` and write all of an artifact into `folder` but its manifest; returns the manifest's facts."""
-    stored = quantize(source.tensors, find_scheme(scheme))
+    stored = quantize(_evened(source, find_scheme(scheme)), find_scheme(scheme))
     write_tensors(folder / WEIGHTS, stored)
     kind = "encoder" if isinstance(source.architecture, EncoderArchitecture) else "decoder"
     serving = {
@@ -96,6 +100,19 @@ def write_model(folder: Path, source: Source, scheme: str) -> dict[str, Any]:
     }
 
 
+def _evened(source: Source, scheme: Scheme) -> Iterable[tuple[str, torch.Tensor]]:
+    """What is rounded: the source's tensors, or those that leave a decoder's inputs without outliers."""
+    if isinstance(scheme, Int8) and scheme.dynamic:
+        model = reference(source.architecture, _on(find_device(None), source), source.tokenizer)
+        if isinstance(model, Decoder):
+            return smoothed(source.tensors, model, Tokenizer.from_str(source.tokenizer))
+    return source.tensors.items()
+
+
+def _on(device: torch.device, source: Source) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in source.tensors.items()}
+
+
 def judge_written(folder: Path, source: Source, scheme: str, gate: Gate) -> Quality:
     """Measure the model file in `folder`, as a server will read it, against its source, on a GPU where there is one.
 
@@ -105,7 +122,7 @@ def judge_written(folder: Path, source: Source, scheme: str, gate: Gate) -> Qual
     device = find_device(None)
     with open(folder / WEIGHTS, "rb") as file:
         written = read_tensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), device)
-    original = {name: tensor.to(device) for name, tensor in source.tensors.items()}
+    original = _on(device, source)
     config, tokenizer = find_scheme(scheme), Tokenizer.from_str(source.tokenizer)
     compared = reference(source.architecture, original, source.tokenizer)
     same = isinstance(config, Keep) and all(

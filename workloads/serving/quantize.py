@@ -11,6 +11,7 @@ pickle to read them. What a matrix `<name>` is, its dtype and the tensors beside
     float8_e4m3fn and <name>_scale          (rows,) fp32
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ from workloads.serving.schemes import BFloat16, Float8, Int4, Int8, Keep, Scheme
 SCALE, DYNAMIC_SCALE, SCALES_ZEROS = "_scale", "_dynamic_scale", "_scales_zeros"  # suffixes
 
 
-def quantize(tensors: dict[str, torch.Tensor], config: Scheme) -> dict[str, torch.Tensor]:
-    """The tensors to store for fp32 `tensors` under `config`; the input is left alone."""
+def quantize(tensors: Iterable[tuple[str, torch.Tensor]], config: Scheme) -> dict[str, torch.Tensor]:
+    """The tensors to store for names and fp32 `tensors` under `config`; the input is left alone."""
     stored: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in tensors:
         stored |= _matrix(name, tensor, config) if tensor.ndim == 2 else {name: tensor}
     return stored
 

@@ -30,11 +30,12 @@ class Int8:
     """Matrices become int8 with one symmetric fp32 scale per row.
 
     With `dynamic` the inner ones take int8 inputs as well, rounded per token: faster from about eight tokens in a
-    pass, and for prompts. Embedding and output are not dynamic: there one row or exact scores are wanted.
+    pass, and for prompts. Embedding and output are not dynamic: there one row or exact scores are wanted. A decoder's
+    inputs are evened out before (smooth.py).
     """
 
     dynamic: bool = False
-    max_loss_percent: float = 1.0  # weights alone cost a few tenths; more means that outliers ate the steps
+    max_loss_percent: float = 1.0  # either costs some tenths; more means that outliers ate the steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ SCHEMES: dict[str, Scheme] = {
     "none": Keep(),
     "bf16": BFloat16(),
     "int8-weight-only": Int8(),
-    "int8-dynamic": Int8(dynamic=True, max_loss_percent=2.0),  # inputs are rounded too
+    "int8-dynamic": Int8(dynamic=True),
     "int4-weight-only": Int4(),
     "fp8": Float8(),
 }

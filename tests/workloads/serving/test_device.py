@@ -78,7 +78,7 @@ class Kernels(TorchDispatchMode):
 
 def on_gpu(scheme: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     """Stored tensors of matrices of these shapes under `scheme`, on the GPU."""
-    stored = quantize({name: torch.empty(shape) for name, shape in shapes.items()}, find_scheme(scheme))
+    stored = quantize(((name, torch.empty(shape)) for name, shape in shapes.items()), find_scheme(scheme))
     return {name: tensor.to("cuda") for name, tensor in stored.items()}
 
 

@@ -26,7 +26,7 @@ ON_CPU = [scheme for scheme in SCHEMES if scheme != "fp8"]
 
 def stored(scheme: str, rows: int, columns: int, name: str = NAME) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    return quantize({name: torch.randn(rows, columns)}, find_scheme(scheme))
+    return quantize([(name, torch.randn(rows, columns))], find_scheme(scheme))
 
 
 @pytest.mark.parametrize("tokens", [1, PACKED_TOKENS, PACKED_TOKENS + 1, INT4_PACKED_TOKENS + 1])
