@@ -110,7 +110,7 @@ class _Account:
             told.fail(type(error).__name__)
             if status == 0:
                 broken = ApiError(500, "this server failed on the request; its log says where")
-                await JSONResponse(broken.body(), 500)(scope, receive, send_named)
+                await _refusal(Request(scope), broken)(scope, receive, send_named)
         finally:
             self._models.open_answers -= 1
             if told.job is not None and not told.job.finished:  # the client left, or this answer broke

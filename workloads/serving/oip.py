@@ -10,7 +10,7 @@ from workloads.serving.answers import accept, body, whole
 from workloads.serving.embeddings import embed, texts_of
 from workloads.serving.models import Models
 from workloads.serving.openai import read
-from workloads.serving.protocol import ApiError, json_object, kind, wrong
+from workloads.serving.protocol import ApiError, json_object, kind, whole_text, wrong
 from workloads.serving.state import State
 
 MODEL = "/v2/models/{name:path}"
@@ -53,6 +53,7 @@ def routes(models: Models) -> APIRouter:
     @router.post(f"{VERSION}/infer")
     async def infer(request: Request) -> Response:
         ask = json_object(await body(request, models.limits))
+        echoed = _id(ask.get("id"))
         state = model(models, request)
         loaded = state.require()
         texts = _texts(ask.get("inputs"))
@@ -73,7 +74,7 @@ def routes(models: Models) -> APIRouter:
             "parameters": facts,
             "outputs": [output],
         }
-        return JSONResponse(answer | ({"id": ask["id"]} if isinstance(ask.get("id"), str) else {}))
+        return JSONResponse(answer | echoed)
 
     return router
 
@@ -111,6 +112,15 @@ async def _continue(
         "prompt_tokens": len(job.prompt),
         "completion_tokens": last.tokens,
     }
+
+
+def _id(value: Any) -> dict[str, str]:
+    """The client's own name of a request, for its answer. Raises ApiError(400) for one that cannot be sent back."""
+    if value is None:
+        return {}
+    if not isinstance(value, str):
+        raise wrong("id", value, "a string, or left out")
+    return {"id": whole_text("id", value)}
 
 
 def _texts(inputs: Any) -> list[str]:

@@ -33,7 +33,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=8,
 )
-TENSOR = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x"]}]}
+TENSOR = {"id": "x", "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x"]}]}
 RIGHT: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": NAME, "prompt": "x", "max_tokens": 2},
     "/v1/chat/completions": {"model": NAME, "messages": [{"role": "user", "content": "x"}], "max_tokens": 2},

@@ -1,5 +1,7 @@
 """The Open Inference Protocol on both kinds of models, and embeddings as the official client asks for them."""
 
+import asyncio
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,13 @@ import torch
 
 from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
 from tests.workloads.serving.test_encoder import TEXTS, encoder
+from workloads.serving.app import create_app
+from workloads.serving.auth import Door
+from workloads.serving.engine import Engine
+from workloads.serving.limits import Limits
+from workloads.serving.metrics import Metrics
+from workloads.serving.models import Models
+from workloads.serving.state import State
 
 ROUTE = f"/v2/models/{NAME}/infer"
 
@@ -61,14 +70,33 @@ def test_infer_continues_a_text_as_a_completion_does(shared: Running) -> None:
         ({**tensor("x"), "parameters": {"temperature": "hot"}}, "temperature is a string"),
         ({**tensor("x"), "parameters": 7}, "parameters is 7"),
         ({**tensor("x"), "outputs": [{"name": "logits"}]}, "outputs"),
+        ({**tensor("x"), "id": "\ud800"}, "id holds half a surrogate pair"),
+        ({**tensor("x"), "id": 7}, "id is 7"),
     ],
 )
 def test_a_wrong_infer_request_is_a_400_with_one_error_string(
     shared: Running, ask: dict[str, Any], words: str
 ) -> None:
-    response = shared.client.post(ROUTE, json=ask)
+    response = shared.client.post(ROUTE, content=json.dumps(ask))
     assert response.status_code == 400, response.text
     assert words in response.json()["error"]
+
+
+@pytest.mark.parametrize(("route", "shape"), [("/v1/planted", dict), ("/v2/planted", str)])
+def test_a_failure_of_the_server_is_a_500_in_the_format_of_its_route(route: str, shape: type) -> None:
+    async def planted() -> None:
+        raise ZeroDivisionError
+
+    app = create_app(Models([State("m", "sha256:0", Engine(1))], Door(), Limits(), Metrics()))
+    app.add_api_route(route, planted)
+
+    async def get() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            return await client.get(route)
+
+    answer = asyncio.run(get())
+    assert answer.status_code == 500 and "its log says where" in answer.text
+    assert type(answer.json()["error"]) is shape
 
 
 def test_a_version_that_the_metadata_lists_can_be_asked_for_and_no_other(shared: Running) -> None:
