@@ -45,6 +45,33 @@ def test_a_body_that_does_not_arrive_in_time_is_a_408_and_closes(impatient: Runn
     assert answer.startswith(b"HTTP/1.1 408 ") and b"1 seconds" in answer
 
 
+@pytest.mark.parametrize("path", [b"/v2/health/live", b"/v1/nothing"])
+def test_a_body_that_trickles_on_behind_its_answer_closes_in_time(impatient: Running, path: bytes) -> None:
+    with connect(impatient) as slow:
+        slow.sendall(b"GET " + path + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 ")
+        slow.setblocking(False)
+
+        def closed() -> bool:
+            try:
+                slow.sendall(b" ")
+                return slow.recv(65536) == b""
+            except BlockingIOError:
+                return False  # open, with nothing to say
+            except ConnectionError:
+                return True
+
+        until(closed)
+
+
+def test_only_so_much_of_a_body_is_taken_behind_its_answer(shared: Running) -> None:
+    with connect(shared) as eager:
+        eager.sendall(b"POST /v1/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n")
+        assert eager.recv(65536).startswith(b"HTTP/1.1 404 ")
+        with pytest.raises(ConnectionError):
+            eager.sendall(b" " * 100_000_000)
+
+
 def test_an_answer_beyond_its_time_is_a_504_and_frees_its_slot(impatient: Running) -> None:
     late = impatient.complete(max_tokens=LONG)
     assert late.status_code == 504 and late.json()["error"]["code"] == "timeout"
