@@ -65,6 +65,7 @@ async def _answer(request: Request, models: Models, chat: bool) -> Response:
 
         return await forward(request, models, chat)
     ask = parse(await body(request, models.limits), chat)
+    check_stream(ask, request)
     state = models.get(ask.model)
     job = await accept(ask, state, request)
     answer = Answer.start(chat, state.name, state.fingerprint)
@@ -76,6 +77,13 @@ async def _answer(request: Request, models: Models, chat: bool) -> Response:
         )
     text, last = await whole(job, state, request)
     return JSONResponse(answer.whole(text, last.finish_reason or "stop", usage(len(job.prompt), last.tokens)))
+
+
+def check_stream(ask: Ask, request: Request) -> None:
+    """Raises ApiError(400) for a stream over HTTP/1.0: there a body ends with its connection, a broken one too."""
+    if ask.stream and request.scope["http_version"] == "1.0":
+        message = "stream is true, but HTTP/1.0 cannot tell a broken one from a whole one; ask with HTTP/1.1"
+        raise ApiError(400, message, "stream", "unsupported_field")
 
 
 async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Request) -> AsyncIterator[str]:

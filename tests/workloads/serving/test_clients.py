@@ -31,6 +31,15 @@ def connect(server: Running) -> socket.socket:
     return socket.create_connection(address, timeout=PATIENCE_SECONDS)
 
 
+def not_chunked(server: Running, **more: Any) -> bytes:
+    """All that comes back for a completion that is asked for with HTTP/1.0."""
+    body = json.dumps({"model": NAME, "prompt": "x", "max_tokens": 2, **more}).encode()
+    with connect(server) as old:
+        head = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0")
+        old.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        return b"".join(iter(lambda: old.recv(65536), b""))
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", HEAD])
 def test_a_head_that_does_not_arrive_in_time_closes_its_connection(impatient: Running, sent: bytes) -> None:
     with connect(impatient) as slow:
@@ -117,6 +126,12 @@ def test_the_first_chunk_is_there_long_before_the_last_token(serve: Serve, tiny_
         lines = answer.iter_lines()
         assert next(lines).startswith("data: ")
         assert 0 < server.metric("skerry_generated_tokens_total") < LONG
+
+
+def test_a_stream_over_http_1_0_is_refused_as_its_end_would_say_nothing(shared: Running) -> None:
+    assert not_chunked(shared, stream=False).startswith(b"HTTP/1.1 200 ")
+    refused = not_chunked(shared, stream=True)
+    assert refused.startswith(b"HTTP/1.1 400 ") and b"ask with HTTP/1.1" in refused
 
 
 def test_eight_equal_clients_need_less_than_twice_the_decode_steps_of_one(

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.workloads.serving.conftest import QUICK, TEMPLATE, export
 from tests.workloads.serving.serving import ROOT, Running
+from tests.workloads.serving.test_clients import not_chunked
 from tests.workloads.serving.vllm_stand_in import BREAKS
 from workloads.manifest import ManifestError
 from workloads.serving.architecture import Architecture
@@ -115,6 +116,7 @@ def test_a_stream_that_vllm_breaks_and_ends_like_a_whole_one_is_an_incomplete_bo
 
     with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
         stream()
+    assert b"ask with HTTP/1.1" in not_chunked(server, stream=True)
     assert "the engine broke" in "".join(seen) and "[DONE]" not in "".join(seen)
 
 

@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from workloads.serving.answers import body, queue_full, watched
-from workloads.serving.completions import BrokenAnswer, event
+from workloads.serving.completions import BrokenAnswer, check_stream, event
 from workloads.serving.engine import QueueFull
 from workloads.serving.exchange import Exchange, exchange
 from workloads.serving.models import Models
@@ -43,6 +43,7 @@ async def forward(request: Request, models: Models, chat: bool) -> Response:
     """Answer by vLLM, byte for byte. Raises ApiError as answers.accept does, and 503 where vLLM is gone."""
     fields = json_object(await body(request, models.limits))
     ask = read(fields, chat, REFUSED)
+    check_stream(ask, request)
     state = models.get(ask.model)
     passage = enter(ask, state, request)
     path = "/v1/chat/completions" if chat else "/v1/completions"
