@@ -1,5 +1,6 @@
 """From published folders to models that answer."""
 
+import mmap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from workloads.serving.device import find_device, free_bytes
 from workloads.serving.embeddings import Embedder
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.log import say
-from workloads.serving.memory import MIB, CacheTooLarge, available_bytes, check_cache
+from workloads.serving.memory import BadCacheSize, available_bytes, positions_of
 from workloads.serving.probe import watch
 from workloads.serving.state import Loaded, State
 from workloads.serving.terms import Options
@@ -57,7 +58,7 @@ def load(
 ) -> None:
     """Fetch (from an object store), verify and load each folder, let it answer once, and only then be ready.
 
-    All are verified before any is loaded. Raises BadModel, CacheTooLarge or NoDevice.
+    All are verified before any is loaded. Raises BadModel, BadCacheSize or NoDevice.
     """
     several = len(sources) > 1
     opened: list[tuple[State, Path, Artifact]] = []
@@ -103,7 +104,7 @@ def named(state: State, place: Path | str, several: bool) -> Iterator[None]:
     about = f"model {state.name!r}: " if several else ""
     try:
         yield
-    except CacheTooLarge:
+    except BadCacheSize:
         raise
     except (ManifestError, RemoteError) as error:
         raise BadModel(f"{about}{error}") from error
@@ -123,8 +124,10 @@ def _decoder(
 
     decoder = Decoder(artifact.architecture, read_tensors(artifact.weights, device))
     tokenizer = Tokenizer.from_str(artifact.tokenizer)
-    check_cache(cache_mib, models, available_bytes() if device.type == "cpu" else free_bytes(device))
-    positions = cache_mib * MIB // decoder.position_bytes
+    # Hashing reached every page; those that are computed with come back, not those that were copied or repacked.
+    artifact.weights.madvise(mmap.MADV_DONTNEED)
+    free = available_bytes() if device.type == "cpu" else free_bytes(device)
+    positions = positions_of(cache_mib, models, free, decoder.position_bytes)
     list(Generator(decoder, tokenizer).generate([0], Options(max_tokens=1, temperature=0)))
     state.engine.start(Scheduler(decoder, tokenizer, positions))
     return decoder

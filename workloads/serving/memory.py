@@ -2,23 +2,35 @@
 
 from pathlib import Path
 
+from workloads.serving.cache import BLOCK_TOKENS
+
 MIB = 1024 * 1024
 _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")  # of this container, where there is one
 
 
-class CacheTooLarge(Exception):
+class BadCacheSize(Exception):
     """The cache does not fit this machine or container, or is too small for anything."""
 
 
-def check_cache(mib: int, models: int, free: int) -> None:
-    """Raises CacheTooLarge unless as many models as that may take `mib` MiB of cache each, of `free` bytes."""
+def positions_of(mib: int, models: int, free: int, position_bytes: int) -> int:
+    """Positions of a cache of `mib` MiB, when as many models as that take one each of `free` bytes.
+
+    Raises BadCacheSize when they may not, or when that is less than a block.
+    """
     if models * mib * MIB > free:
         each = f" for each of {models} models" if models > 1 else ""
-        raise CacheTooLarge(
+        raise BadCacheSize(
             f"--cache-mib {mib}{each}: {free // MIB} MiB of memory are available here; "
             "give less, or the server more memory"
         )
+    positions = mib * MIB // position_bytes
+    if positions < BLOCK_TOKENS:
+        raise BadCacheSize(
+            f"--cache-mib {mib}: that is {positions} positions of this model, {position_bytes} bytes each, and the "
+            f"cache is given out in blocks of {BLOCK_TOKENS}; give {-(-BLOCK_TOKENS * position_bytes // MIB)} or more"
+        )
+    return positions
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int:

@@ -11,6 +11,8 @@ Shapes: T tokens of this pass, N sequences that decode, S positions of the longe
 heads, D head size, C hidden size.
 """
 
+import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,10 +32,19 @@ class Cache:
         self, architecture: Architecture, positions: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (architecture.layers, positions, architecture.kv_heads, architecture.head_dim)
-        # zeros: a masked position counts nothing times its value, and nothing times what lay in memory may be
-        # NaN; a CPU's system hands zeros out page by page, so what is never reached takes no memory
-        self.keys = torch.zeros(shape, dtype=dtype, device=device).unbind()
-        self.values = torch.zeros(shape, dtype=dtype, device=device).unbind()
+        self.keys = _zeros(shape, dtype, device).unbind()
+        self.values = _zeros(shape, dtype, device).unbind()
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros: a masked position counts nothing times its value, and nothing times what lay in memory may be NaN.
+
+    On a CPU straight from the system, which hands out a page when it is first reached: torch.zeros takes all at once.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 @dataclass(frozen=True, slots=True)

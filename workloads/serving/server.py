@@ -40,7 +40,7 @@ from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
 from workloads.serving.loading import BadModel, How, load
 from workloads.serving.log import configure, failure, say
-from workloads.serving.memory import CacheTooLarge
+from workloads.serving.memory import BadCacheSize
 from workloads.serving.metrics import Metrics
 from workloads.serving.models import Models
 from workloads.serving.state import State
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BadModel as error:
             say(str(error), "refused", logging.ERROR)
             server.refuse(REFUSED_MODEL)
-        except (CacheTooLarge, NoDevice) as error:
+        except (BadCacheSize, NoDevice) as error:
             say(str(error), "refused", logging.ERROR)
             server.refuse(BAD_FLAG)
         except EngineEnded as error:

@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.workloads.serving.conftest import QUICK, export
 from tests.workloads.serving.serving import NAME, Running, broken_streams, events, until
 from workloads.manifest import manifest_digest, write_manifest
+from workloads.serving.publish import publish
 
 Serve = Callable[..., Running]
 ENDED = "gen_ai_server_request_duration_seconds_count"
@@ -115,6 +117,17 @@ def test_a_cache_larger_than_the_memory_here_is_a_wrong_flag(serve: Serve, tiny_
     server = serve(tiny_int8, "--cache-mib", str(10**9))
     assert server.exit_code() == 2
     assert "--cache-mib 1000000000" in server.log() and "give less" in server.log()
+
+
+def test_a_cache_smaller_than_a_block_is_a_wrong_flag_and_says_what_is_enough(
+    serve: Serve, tmp_path: Path
+) -> None:
+    source = export(tmp_path / "export", head_dim=4096)  # 128 KiB of keys and values a position
+    artifact = publish(str(source), "none", str(tmp_path / "wide"), QUICK)
+    server = serve(artifact, "--cache-mib", "1")
+    assert server.exit_code() == 2
+    assert "--cache-mib 1: that is 8 positions" in server.log() and "give 2 or more" in server.log()
+    assert "ready after" not in server.log()
 
 
 def test_a_port_in_use_exits_with_4_naming_it(serve: Serve, tiny_int8: dict[str, Any]) -> None:

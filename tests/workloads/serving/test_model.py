@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from bench.serving.contender import memory
 from tests.workloads.serving.conftest import QUICK, export
 from workloads.manifest import manifest_digest
 from workloads.serving.architecture import Architecture, UnsupportedModel
@@ -60,3 +61,14 @@ def test_a_layout_this_decoder_does_not_compute_is_refused_by_name(
     config = {**LlamaConfig().to_dict(), "architectures": ["LlamaForCausalLM"], **change}
     with pytest.raises(UnsupportedModel, match=words):
         Architecture.from_hf(config)
+
+
+def test_a_cache_takes_memory_only_where_it_is_reached(tiny: Path, tmp_path: Path) -> None:
+    publish(str(tiny), "none", str(tmp_path / "artifact"), QUICK)
+    model = decoder(tmp_path / "artifact")
+    before = memory()["anonymous"]
+    cache = model.new_cache(2**29 // model.position_bytes)
+    assert sum(part.nbytes for part in (*cache.keys, *cache.values)) == 2**29
+    cache.keys[-1][: 2**12 // 64].fill_(1.0)  # a huge page may come in one piece
+    assert memory()["anonymous"] - before < 2**24
+    assert not cache.values[-1][-1].any()
