@@ -32,7 +32,7 @@ class Sequence:
         self._contents = contents(prompt[: self.cached])  # of the blocks that are full
         self._max_tokens = options.max_tokens
         self._ends = ends
-        self._text, self._stops = Detokenizer(tokenizer), StopStrings(options.stop)
+        self._text, self._stops = Detokenizer(tokenizer, prompt), StopStrings(options.stop)
 
     @property
     def made(self) -> int:

@@ -8,39 +8,52 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 
 REPLACEMENT = "\ufffd"  # how a decoder shows bytes that are not (yet) a character
+CHARACTER = 4  # tokens, each of at least a byte, that a character can take: UTF-8 has no longer ones
+WINDOW = 256  # the most tokens among which one that is text is looked for
 
 
 class Detokenizer:
-    """Turns tokens into text as they come.
+    """Turns the tokens that follow `prompt` into text as they come.
 
-    In a byte-level vocabulary one character may take several tokens, so text is held back while it ends in an
-    unfinished character. All pieces together equal decoding all tokens at once.
+    One character may take several tokens, so text is held back while it ends in an unfinished one. All pieces
+    together equal what decoding prompt and tokens at once has beyond the prompt's text, but for broken characters:
+    with byte fallback decoding at once breaks all of a run of bytes in which one is broken; here others stay whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._tokens: list[int] = []
-        self._start = (
-            0  # decoding begins here: one step back, since some decoders treat a first token specially
-        )
-        self._given = 0  # tokens before this one are already text
+        # stands for all text so far: decoders that strip the first token's space should find another one first
+        self._before = next(([token] for token in reversed(prompt[-WINDOW:]) if self._is_text(token)), [])
+        self._tokens: list[int] = []  # those behind it that are not all text yet
+        self._given = len(self._decode(self._before))  # characters of both that are no news
 
     def add(self, token: int) -> str:
         """The text that `token` completes; "" while a character is unfinished."""
         self._tokens.append(token)
-        return self._take(final=False)
+        whole = self._decode(self._before + self._tokens)
+        unfinished = whole.endswith(REPLACEMENT)
+        if unfinished and len(self._tokens) < CHARACTER:
+            return ""
+        text = whole[self._given : len(whole) - unfinished]
+        if unfinished:  # more than one character: whatever comes now changes the last one only
+            self._tokens = self._tokens[1 - CHARACTER :]
+        else:
+            if self._is_text(token):
+                self._before = [token]
+            elif not self._given:  # no text yet, or none before this character
+                self._before = (self._before + self._tokens)[-WINDOW:]
+            self._tokens = []
+        self._given = len(self._decode(self._before + self._tokens)) - unfinished
+        return text
 
     def finish(self) -> str:
         """What was held back; bytes that never became a character appear as U+FFFD."""
-        return self._take(final=True)
+        return self._decode(self._before + self._tokens)[self._given :]
 
-    def _take(self, final: bool) -> str:
-        before = self._decode(self._tokens[self._start : self._given])
-        whole = self._decode(self._tokens[self._start :])
-        if not final and whole.endswith(REPLACEMENT):
-            return ""
-        self._start, self._given = self._given, len(self._tokens)
-        return whole[len(before) :]
+    def _is_text(self, token: int) -> bool:
+        """Whether `token` alone gives whole characters: no special one, no lone space, no part of a character."""
+        text = self._decode([token])
+        return text != "" and REPLACEMENT not in text
 
     def _decode(self, tokens: list[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True)

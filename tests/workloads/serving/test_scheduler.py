@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
@@ -15,7 +15,7 @@ from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
 from tests.workloads.serving.conftest import QUICK, SMOLLM2
 from workloads.serving.cache import BLOCK_TOKENS
 from workloads.serving.publish import publish
-from workloads.serving.scheduler import PREFILL_TOKENS, SHARED_PREFILL_TOKENS
+from workloads.serving.scheduler import PREFILL_TOKENS, SHARED_PREFILL_TOKENS, Scheduler
 from workloads.serving.terms import Options, Piece, PromptTooLong
 from workloads.training.export import export
 from workloads.training.model import LanguageModel, ModelConfig
@@ -121,6 +121,16 @@ def test_a_drawn_answer_does_not_depend_on_who_shares_its_batch(plain: dict[str,
     shared = admit(together, TEXT[:9], 40, **drawn)
     run(together, shared)
     assert new_tokens(shared) == new_tokens(alone)
+
+
+def test_an_answer_keeps_the_space_that_a_decoder_strips_from_a_first_token(plain: dict[str, Any]) -> None:
+    words = {f"▁{token}": token for token in range(257)}
+    tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
+    tokenizer.decoder = decoders.Metaspace()
+    batch = Scheduler(scheduler(plain).decoder, tokenizer, 4096)
+    assert tokenizer.decode([7, 8, 8]) == "7 8 8"
+    sequence = admit(batch, [7], 2, logit_bias=((8, 1000.0),))
+    assert "".join(piece.text for piece in run(batch, sequence)[sequence]) == " 8 8"
 
 
 def test_penalties_and_biases_work_on_the_scores_of_a_batch(plain: dict[str, Any]) -> None:
