@@ -25,6 +25,7 @@ from workloads.serving.terms import Options
 
 COMPLETION_DEFAULT_TOKENS = 16  # what the format documents for /v1/completions
 CHAT_DEFAULT_TOKENS = 256  # the format documents none; an answer on a few cores should end some time
+BIASES = 1024  # entries of logit_bias: each is time per token that others of the batch wait for
 COLDEST = 1e-5  # scores divided by less overflow; the likeliest token wins long before
 
 HONOURED = {
@@ -139,10 +140,19 @@ def _bias(value: Any) -> tuple[tuple[int, float], ...]:
     rule = 'an object from token numbers to a number from -100 to 100, such as {"50256": -100}'
     if value is not None and not isinstance(value, dict):
         raise wrong("logit_bias", value, rule)
+    if value and len(value) > BIASES:
+        message = f"logit_bias has {len(value)} entries; at most {BIASES} are allowed; leave some out"
+        raise ApiError(400, message, "logit_bias", "invalid_value")
     pairs = []
     for token, bias in (value or {}).items():
         if not (token.isascii() and token.isdecimal() and len(token) < 10):
             message = f"logit_bias has a key that is no token number; it must be {rule}"
+            raise ApiError(400, message, "logit_bias", "invalid_value")
+        if token != str(int(token)):
+            message = (
+                f'logit_bias has the key "{token}"; a token number must have no zeros before it, or one token could '
+                f'stand there twice; write "{int(token)}"'
+            )
             raise ApiError(400, message, "logit_bias", "invalid_value")
         if type(bias) not in (int, float) or not -100 <= bias <= 100:
             message = f"logit_bias of token {token} is {given(bias)}; logit_bias must be {rule}"

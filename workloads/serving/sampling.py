@@ -4,8 +4,6 @@ An answer draws from a generator of its own, so its draws do not depend on who s
 of another order tip a near tie (docs/decisions/0016).
 """
 
-from collections import Counter
-
 import torch
 
 from workloads.serving.terms import Options
@@ -19,7 +17,10 @@ class Sampler:
     def __init__(self, options: Options, ends: frozenset[int]) -> None:
         self._options = options
         self._ends = sorted(ends)
-        self._seen: Counter[int] = Counter()
+        self._made = 0
+        self._biased = torch.tensor([token for token, _ in options.logit_bias], dtype=torch.long)
+        self._bias = torch.tensor([bias for _, bias in options.logit_bias])
+        self._counts: torch.Tensor | None = None  # (vocabulary,): how often the answer holds each token
         self._random = torch.Generator()
         self._random.manual_seed(options.seed) if options.seed is not None else self._random.seed()
         # whether the likeliest token as it comes is the answer: then a whole batch is chosen at once
@@ -30,17 +31,19 @@ class Sampler:
     def choose(self, scores: torch.Tensor) -> int:
         """The next token after fp32 `scores` (vocabulary,), which may be changed."""
         token = draw(self._adjusted(scores), self._options, self._random)
-        self._seen[token] += 1
+        self._made += 1
+        if self._counts is not None:
+            self._counts[token] += 1
         return token
 
     def _adjusted(self, scores: torch.Tensor) -> torch.Tensor:
+        """One operation each for all biases and all penalties: what an answer asks for here, its batch waits for."""
         options = self._options
-        for token, bias in options.logit_bias:
-            scores[token] += bias
+        scores.index_add_(0, self._biased, self._bias)
         if options.presence_penalty or options.frequency_penalty:
-            for token, times in self._seen.items():
-                scores[token] -= options.presence_penalty + options.frequency_penalty * times
-        if self._seen.total() < options.min_tokens:
+            counts = self._counts = torch.zeros_like(scores) if self._counts is None else self._counts
+            scores -= options.presence_penalty * (counts > 0) + options.frequency_penalty * counts
+        if self._made < options.min_tokens:
             scores[self._ends] = -torch.inf
         return scores
 

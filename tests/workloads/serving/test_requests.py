@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.workloads.serving.serving import NAME, Running, events
+from workloads.serving.openai import BIASES
 
 OK = {"model": NAME, "prompt": "x", "max_tokens": 2}
 
@@ -130,6 +131,7 @@ def test_a_body_of_many_megabytes_is_a_413(shared: Running) -> None:
         ("logit_bias", {"257": 1}),
         ("logit_bias", {"5": 101}),
         ("logit_bias", {"five": 1}),
+        ("logit_bias", {"5": 1, "05": 1}),
         ("top_k", 0.5),
         ("min_tokens", -1),
         ("min_tokens", 3),
@@ -155,6 +157,11 @@ def test_a_field_that_is_wrong_or_cannot_be_honoured_is_a_400_naming_it(
         ({"stop": ["a", 7]}, "stop[1] is 7"),
         ({"logit_bias": {"5": 101}}, "token 5 is 101"),
         ({"logit_bias": {"257": 1}}, "token 257"),
+        ({"logit_bias": {"5": 1, "005": 1}}, 'key "005"; a token number must have no zeros before it'),
+        (
+            {"logit_bias": dict.fromkeys(map(str, range(BIASES + 1)), 1)},
+            f"has {BIASES + 1} entries; at most {BIASES} are allowed; leave some out",
+        ),
         ({"prompt": ["a", "b"]}, "prompt is a list of 2;"),
         ({"prompt": [1, 257]}, "token 257; this model's tokens are 0 to 256"),
         ({"n": 2}, "n is 2, which"),

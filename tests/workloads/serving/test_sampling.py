@@ -1,5 +1,8 @@
 """The next token is chosen after each answer's own options."""
 
+import random as numbers
+from collections import Counter
+
 import pytest
 import torch
 
@@ -56,6 +59,30 @@ def test_penalties_turn_to_the_next_token_once_or_each_time() -> None:
 
 def test_a_bias_moves_a_token_before_all_else() -> None:
     assert chosen(Options(9, temperature=0, logit_bias=((2, 5.0),)), torch.zeros(4), 2) == [2, 2]
+
+
+def test_any_biases_and_penalties_are_those_of_the_plain_formula() -> None:
+    chance, random = numbers.Random(8), torch.Generator().manual_seed(8)
+    for _ in range(20):
+        presence, frequency = chance.uniform(-2, 2), chance.uniform(-2, 2)
+        bias = tuple(
+            (chance.randrange(50), chance.uniform(-2, 2)) for _ in range(30)
+        )  # some tokens more than once
+        options = Options(
+            99, temperature=0, presence_penalty=presence, frequency_penalty=frequency, logit_bias=bias
+        )
+        sampler = Sampler(options, frozenset())
+        seen: Counter[int] = Counter()
+        for _ in range(100):
+            scores = 9 * torch.randn(50, generator=random)
+            plain = scores.tolist()
+            for token, value in bias:
+                plain[token] += value
+            for token, times in seen.items():
+                plain[token] -= presence + frequency * times
+            token = sampler.choose(scores)
+            assert scores.tolist() == pytest.approx(plain, abs=1e-3) and plain[token] >= max(plain) - 1e-3
+            seen[token] += 1
 
 
 def test_no_end_token_is_chosen_before_the_least_number_of_tokens() -> None:
