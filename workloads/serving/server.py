@@ -200,13 +200,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    say(f"listening on {address}", "listening", address=address)
-    threading.Thread(target=loading, name="load", daemon=True).start()
-    try:
-        asyncio.run(server.serve(sockets=[listener]))
-    finally:
-        if launch:
-            launch.stop()
+    with server.capture_signals():  # uvicorn's serve does so too, but a stop may come before it
+        say(f"listening on {address}", "listening", address=address)
+        threading.Thread(target=loading, name="load", daemon=True).start()
+        try:
+            asyncio.run(server.serve(sockets=[listener]))
+        finally:
+            if launch:
+                launch.stop()
     traces.close()
     if server.exit_code == STOPPED:  # otherwise it was told why
         say(f"stopped after {clock():.1f} s", "stopped")

@@ -205,6 +205,18 @@ def test_sigterm_lets_answers_in_flight_finish_while_not_ready_and_exits_with_0(
     assert server.exit_code() == 0
 
 
+def test_sigterm_while_it_still_loads_ends_a_server_without_a_complaint(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    moments = ("listening on", "verified after", "torch imported after", "ready after")
+    for moment, server in [(moment, serve(tiny_int8)) for moment in moments]:
+        until(lambda moment=moment, server=server: moment in server.log())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.exit_code() == 0, (moment, server.log())
+        said = server.log().lower()
+        assert "stopped after" in said and "traceback" not in said and "error" not in said, moment
+
+
 def test_a_stream_that_is_ended_early_tells_why_and_is_an_incomplete_body(
     serve: Serve, tiny_int8: dict[str, Any]
 ) -> None:
