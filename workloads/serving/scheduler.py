@@ -1,8 +1,9 @@
 """Continuous batching: what goes through the model next, and what comes of it.
 
 Each step takes one token of every sequence that decodes and a bounded piece of the prompts that still have to
-be read. Sequences come and go between steps, so nobody waits for the longest answer of a batch, and a long
-prompt holds the others up by one piece at most. Owned by one thread.
+be read. Sequences come and go between steps, so nobody waits for the longest answer of a batch. A long prompt
+holds those that decode up by one piece a step, and leaves half of each piece to the shorter prompts that come
+after it. Owned by one thread.
 """
 
 import torch
@@ -95,14 +96,22 @@ class Scheduler:
         return self._advance(decoding + read, scores)
 
     def _chunks(self, budget: int) -> list[tuple[Sequence, int]]:
-        """Prompts to read on, and how many tokens of each; first come, first served."""
-        chunks = []
-        for sequence in self._running:
-            count = min(budget, sequence.prompt_tokens - sequence.cached)
-            if count > 0:
-                chunks.append((sequence, count))
-                budget -= count
-        return chunks
+        """Prompts to read on, and how many tokens of each.
+
+        Half goes to the first that came, so that everybody's turn comes; the rest to those with the least left,
+        so that a short prompt does not wait for a long one.
+        """
+        left = {
+            one: one.prompt_tokens - one.cached for one in self._running if one.cached < one.prompt_tokens
+        }
+        first = [(one, budget // 2) for one in list(left)[:1]]
+        rest = [(one, budget) for one in sorted(left, key=left.__getitem__)]
+        chunks = dict.fromkeys(left, 0)
+        for sequence, most in first + rest:
+            count = min(most, budget, left[sequence] - chunks[sequence])
+            chunks[sequence] += count
+            budget -= count
+        return [(sequence, count) for sequence, count in chunks.items() if count]
 
     def _pass(self, decoding: list[Sequence], chunks: list[tuple[Sequence, int]]) -> Pass:
         device = self.decoder.device

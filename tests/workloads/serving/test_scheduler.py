@@ -1,7 +1,6 @@
 """Answers made together are the answers made alone, whoever comes, goes or shares a prompt meanwhile."""
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +51,22 @@ def smollm2_of_transformers() -> LlamaForCausalLM:
     return model.eval()
 
 
-def likeliest(reference: Any, prompt: Sequence[int], answer: Sequence[int]) -> list[int]:
-    """What `reference` ranks first at each place of `answer`: equal everywhere means the same greedy answer."""
-    with torch.no_grad():
-        logits = reference(torch.tensor([[*prompt, *answer]])).logits[0]
-    return logits[len(prompt) - 1 : -1].argmax(dim=-1).tolist()
-
-
 def same_as_transformers(reference: Any, artifact: dict[str, Any]) -> list[list[int]]:
-    """Answers to PROMPTS made in one batch, after each was compared."""
-    encode = Tokenizer.from_file(str(Path(artifact["uri"].removeprefix("file://")) / "tokenizer.json")).encode
+    """Answers to PROMPTS made in one batch, after each was compared with what `reference` ranks first at each place:
+    equal everywhere means the same greedy answer, and one that ends early has an end token there."""
+    folder = Path(artifact["uri"].removeprefix("file://"))
+    encode = Tokenizer.from_file(str(folder / "tokenizer.json")).encode
     together = scheduler(artifact)
+    ends = together.decoder.architecture.eos_token_ids
     sequences = [admit(together, encode(prompt).ids, TOKENS) for prompt in PROMPTS]
     run(together, *sequences)
-    answers = [new_tokens(sequence) for sequence in sequences]
-    for sequence, answer in zip(sequences, answers, strict=True):
-        assert likeliest(reference, sequence.tokens[: sequence.prompt_tokens], answer) == answer
-    return answers
+    for sequence in sequences:
+        with torch.no_grad():
+            logits = reference(torch.tensor([sequence.tokens])).logits[0]
+        *likeliest, following = logits[sequence.prompt_tokens - 1 :].argmax(dim=-1).tolist()
+        assert likeliest == new_tokens(sequence)
+        assert sequence.made == TOKENS or following in ends
+    return [new_tokens(sequence) for sequence in sequences]
 
 
 def test_five_greedy_answers_of_smollm2_in_one_batch_are_those_of_transformers(tmp_path: Path) -> None:
@@ -90,6 +88,7 @@ def test_five_greedy_answers_of_a_model_that_training_exported_are_those_of_tran
     answers = same_as_transformers(
         reference, publish(str(tmp_path / "export"), "none", str(tmp_path / "artifact"), QUICK)
     )
+    assert [len(answer) for answer in answers] == [TOKENS] * len(PROMPTS)
     assert any(len(set(answer)) > 10 for answer in answers), "answers of one token compare too little"
 
 
@@ -171,6 +170,31 @@ def test_a_long_prompt_never_keeps_the_others_from_their_next_token(plain: dict[
         assert batch.counts.prefill_tokens - before <= SHARED_PREFILL_TOKENS
         before = batch.counts.prefill_tokens
     assert first.made == 1 + 10, "it took a token for each of ten pieces"
+
+
+@pytest.mark.parametrize("decoding", [False, True])
+def test_a_short_prompt_has_its_first_token_as_soon_beside_a_long_one_as_without_it(
+    plain: dict[str, Any], decoding: bool
+) -> None:
+    batch = scheduler(plain, 2**14)
+    if decoding:
+        admit(batch, TEXT[:8], 100)
+        batch.step()
+    long = admit(batch, (TEXT * 99)[: 20 * PREFILL_TOKENS], 5)
+    batch.step()
+    short = [admit(batch, TEXT[at : at + 15], 5) for at in (20, 30)]
+    assert set(short) <= {sequence for sequence, _ in batch.step()}
+    assert not long.made
+
+
+def test_a_long_prompt_is_read_on_although_shorter_ones_come_all_the_time(plain: dict[str, Any]) -> None:
+    batch = scheduler(plain)
+    long = admit(batch, (TEXT * 9)[: 4 * PREFILL_TOKENS], 5)
+    for step in range(8):
+        for at in range(2):
+            admit(batch, [step, at, *TEXT[: PREFILL_TOKENS // 2]], 1)
+        batch.step()
+    assert long.made == 1, "half of each of eight pieces was its own"
 
 
 def test_a_shared_beginning_is_computed_once_and_answers_stay_the_same(plain: dict[str, Any]) -> None:
