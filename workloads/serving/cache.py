@@ -25,6 +25,8 @@ class Blocks:
         self._kept: OrderedDict[int, None] = OrderedDict()  # the longest unused first
         self._by_content: dict[bytes, int] = {}
         self._content: list[bytes | None] = [None] * count
+        # the prompt asked for last, which may be waiting, and its digests
+        self._asked: tuple[Sequence[int], list[bytes]] = [], []
 
     @property
     def available(self) -> int:
@@ -39,11 +41,13 @@ class Blocks:
     def take(self, prompt: Sequence[int], positions: int) -> tuple[list[int], int] | None:
         """Blocks for `positions` positions that begin with `prompt`, and how many of them are filled already.
 
-        None when so many are not available; nothing has changed then. At least one token of the prompt is
-        always left to compute: the answer begins with its scores.
+        None when so many are not available; nothing has changed then, and to ask again for the same list is cheap.
+        At least one token of the prompt is always left to compute: the answer begins with its scores.
         """
+        if self._asked[0] is not prompt:
+            self._asked = prompt, contents(prompt[:-1])
         shared: list[int] = []
-        for content in contents(prompt[:-1]):
+        for content in self._asked[1]:
             if (block := self._by_content.get(content)) is None:
                 break
             shared.append(block)

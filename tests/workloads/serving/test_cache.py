@@ -1,6 +1,7 @@
 """Blocks of the key/value cache are shared, kept and given up by the rules, whatever comes in whatever order."""
 
 import random
+from typing import Any
 
 from workloads.serving.cache import BLOCK_TOKENS, Blocks, blocks_for, contents
 
@@ -55,6 +56,23 @@ def test_what_cannot_be_given_changes_nothing() -> None:
     assert (blocks.available, blocks.usage) == before
     blocks.give_back(held)
     assert blocks.usage == 0
+
+
+def test_a_prompt_that_waits_for_room_is_read_once() -> None:
+    class Prompt(list[int]):
+        read = 0
+
+        def __getitem__(self, at: Any) -> Any:
+            self.read += 1
+            return super().__getitem__(at)
+
+    blocks, waiting = Blocks(8), Prompt(LONG)
+    held, _ = taken(blocks, LONG, 6 * BLOCK_TOKENS)
+    assert [blocks.take(waiting, 8 * BLOCK_TOKENS) for _ in range(3)] == [None] * 3
+    assert waiting.read == 1
+    assert taken(blocks, LONG[:9], BLOCK_TOKENS)[1] == 0, "another one is read for itself"
+    blocks.give_back(held)
+    assert taken(blocks, waiting, 7 * BLOCK_TOKENS)[1] == 3, "what was read before is compared anew"
 
 
 def test_no_order_of_coming_and_going_loses_a_block_or_gives_one_away_that_somebody_holds() -> None:
