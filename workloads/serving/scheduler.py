@@ -101,12 +101,11 @@ class Scheduler:
         Half goes to the first that came, so that everybody's turn comes; the rest to those with the least left,
         so that a short prompt does not wait for a long one.
         """
-        left = {
-            one: one.prompt_tokens - one.cached for one in self._running if one.cached < one.prompt_tokens
-        }
-        first = [(one, budget // 2) for one in list(left)[:1]]
-        rest = [(one, budget) for one in sorted(left, key=left.__getitem__)]
-        chunks = dict.fromkeys(left, 0)
+        reading = [one for one in self._running if one.cached < one.prompt_tokens]
+        left = {one: one.prompt_tokens - one.cached for one in reading}
+        first = [(one, budget // 2) for one in reading[:1]]
+        rest = [(one, budget) for one in sorted(reading, key=left.__getitem__)]
+        chunks = dict.fromkeys(reading, 0)
         for sequence, most in first + rest:
             count = min(most, budget, left[sequence] - chunks[sequence])
             chunks[sequence] += count
