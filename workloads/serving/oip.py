@@ -8,13 +8,20 @@ from fastapi.responses import JSONResponse
 
 from workloads.serving.answers import accept, body, whole
 from workloads.serving.embeddings import embed, texts_of
+from workloads.serving.exchange import exchange
 from workloads.serving.models import Models
 from workloads.serving.openai import read
-from workloads.serving.protocol import ApiError, json_object, kind, whole_text, wrong
+from workloads.serving.protocol import ApiError, json_object, kind, refuse, whole_text, wrong
 from workloads.serving.state import State
 
 MODEL = "/v2/models/{name:path}"
 VERSION = MODEL + "/versions/{version}"
+FIELDS = {"id", "inputs", "parameters", "outputs"}
+INPUT = {"name", "datatype", "shape", "data", "parameters"}
+OUTPUT = {"name", "parameters"}
+"""Documented, of a request to infer and of the tensors in it."""
+NEUTRAL: dict[str, tuple[object, ...]] = {"parameters": ({},)}
+"""Documented, and of a tensor not honoured."""
 NOT_PARAMETERS = (
     "model",
     "prompt",
@@ -68,6 +75,9 @@ def routes(models: Models) -> APIRouter:
         else:
             text, facts = await _continue(texts, parameters, state, request)
             output = _tensor("text", "BYTES", [1], [text])
+        models.metrics.ignored(
+            exchange(request), _unknown(ask) + (len(parameters) if loaded.vector_size else 0)
+        )
         answer = {
             "model_name": state.name,
             "model_version": state.version,
@@ -133,6 +143,7 @@ def _texts(inputs: Any) -> list[str]:
             raise wrong(f"inputs[0].{field}", tensor.get(field), expected)
     data = tensor.get("data")
     texts = texts_of("inputs[0].data", data)
+    refuse(tensor, NEUTRAL, "inputs[0].")
     if tensor.get("shape") != [len(texts)]:
         shape = tensor.get("shape")
         given = (
@@ -154,6 +165,14 @@ def _check_outputs(outputs: Any, name: str) -> None:
         isinstance(one, dict) and one.get("name") == name for one in outputs
     ):
         raise wrong("outputs", outputs, f'left out, or [{{"name": "{name}"}}]')
+    for index, one in enumerate(outputs):
+        refuse(one, NEUTRAL, f"outputs[{index}].")
+
+
+def _unknown(ask: dict[str, Any]) -> int:
+    """How many fields of `ask`, which was read, nobody documents; parameters count where they are read."""
+    unknown = [ask.keys() - FIELDS, *(one.keys() - INPUT for one in ask["inputs"])]
+    return sum(map(len, unknown + [one.keys() - OUTPUT for one in ask.get("outputs") or []]))
 
 
 def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workloads.serving.messages import read_messages, unknown_in
 from workloads.serving.protocol import (
     ApiError,
     flag,
     given,
     json_object,
-    kind,
     number,
+    refuse,
     whole,
     whole_text,
     wrong,
@@ -64,6 +65,9 @@ MEANINGLESS = {
 }  # fmt: skip
 """Documented, and about the sender or about what is refused above: they change no answer, so any value goes."""
 
+STREAMING = {"include_usage", "include_obfuscation"}
+"""Documented options of a stream."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -78,7 +82,7 @@ class Ask:
     stream: bool
     stream_usage: bool
     ignored: int
-    """Fields that nobody documents."""
+    """How many fields nobody documents, at any depth."""
 
 
 def parse(raw: bytes, chat: bool) -> Ask:
@@ -98,26 +102,18 @@ def read(body: dict[str, Any], chat: bool, refused: Mapping[str, tuple[object, .
         raise wrong("stream_options", streaming, 'an object such as {"include_usage": true}')
     refuse(streaming, {"include_obfuscation": (False,)}, "stream_options.")
     stream = flag(body, "stream")
+    messages = read_messages(body.get("messages")) if chat else None
+    ignored = len(body.keys() - HONOURED - NEUTRAL.keys() - MEANINGLESS) + len(streaming.keys() - STREAMING)
     return Ask(
         model=model,
         prompt=None if chat else _prompt(body.get("prompt")),
-        messages=_messages(body.get("messages")) if chat else None,
+        messages=messages,
         max_tokens=old if new is None else new,
         options=_options(body),
         stream=stream,
         stream_usage=flag(streaming, "include_usage") and stream,
-        ignored=len(body.keys() - HONOURED - NEUTRAL.keys() - MEANINGLESS),
+        ignored=ignored + (unknown_in(body["messages"]) if chat else 0),
     )
-
-
-def refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], where: str = "") -> None:
-    """Raises ApiError(400) for a field that is set to something else than its neutral values."""
-    for field, fine in neutral.items():
-        value = body.get(field)
-        if value is not None and not any(value == one and kind(value) == kind(one) for one in fine):
-            name = where + field
-            message = f"{name} is {given(value)}, which this server cannot honour; leave {name} out"
-            raise ApiError(400, message, name, "unsupported_field")
 
 
 def _options(body: dict[str, Any]) -> Options:
@@ -169,40 +165,6 @@ def _prompt(value: Any) -> str | list[int]:
     if isinstance(value, list) and value and all(type(token) is int for token in value):
         return value
     raise wrong("prompt", value, "one non-empty string or one list of token numbers (one prompt per request)")
-
-
-def _messages(value: Any) -> list[dict[str, str]]:
-    if not isinstance(value, list) or not value:
-        raise wrong("messages", value, 'a non-empty list such as [{"role": "user", "content": "Hello"}]')
-    return [_message(f"messages[{index}]", message) for index, message in enumerate(value)]
-
-
-def _message(where: str, message: Any) -> dict[str, str]:
-    if not isinstance(message, dict):
-        raise wrong(where, message, "an object with role and content")
-    role, content = message.get("role"), message.get("content")
-    if role in ("tool", "function"):
-        message = f"{where}.role is {role}, which this server cannot honour; send text only"
-        raise ApiError(400, message, f"{where}.role", "unsupported_field")
-    if role not in ("system", "developer", "user", "assistant"):
-        raise wrong(f"{where}.role", role, "system, developer, user or assistant")
-    if message.get("tool_calls") or message.get("function_call"):
-        raise ApiError(
-            400, f"{where} holds tool calls, which this server cannot honour; send text only", where
-        )
-    if isinstance(content, list):  # the format's other spelling: a list of parts
-        texts = [
-            part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"
-        ]
-        if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
-            raise wrong(f"{where}.content", content, "text; parts of another type cannot be honoured")
-        content = "".join(str(text) for text in texts)
-    if not isinstance(content, str):
-        raise wrong(f"{where}.content", content, "a string")
-    return {
-        "role": "system" if role == "developer" else role,
-        "content": whole_text(f"{where}.content", content),
-    }
 
 
 def _stop(value: Any) -> tuple[str, ...]:

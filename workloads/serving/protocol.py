@@ -1,6 +1,7 @@
 """What every wire format here shares: errors that teach, and reading a JSON body field by field."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -73,6 +74,16 @@ def flag(body: dict[str, Any], field: str) -> bool:
     if value is not None and type(value) is not bool:
         raise wrong(field, value, "true or false")
     return bool(value)
+
+
+def refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], where: str = "") -> None:
+    """Raises ApiError(400) for a field that is set to something else than its neutral values."""
+    for field, fine in neutral.items():
+        value = body.get(field)
+        if value is not None and not any(value == one and kind(value) == kind(one) for one in fine):
+            name = where + field
+            message = f"{name} is {given(value)}, which this server cannot honour; leave {name} out"
+            raise ApiError(400, message, name, "unsupported_field")
 
 
 def wrong(field: str, value: object, rule: str) -> ApiError:

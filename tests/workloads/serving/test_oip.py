@@ -72,6 +72,11 @@ def test_infer_continues_a_text_as_a_completion_does(shared: Running) -> None:
         ({**tensor("x"), "outputs": [{"name": "logits"}]}, "outputs"),
         ({**tensor("x"), "id": "\ud800"}, "id holds half a surrogate pair"),
         ({**tensor("x"), "id": 7}, "id is 7"),
+        (tensor("x", parameters={"binary_data_size": 1}), "inputs[0].parameters is an object of 1, which"),
+        (
+            {**tensor("x"), "outputs": [{"name": "text", "parameters": 1}]},
+            "outputs[0].parameters is 1, which",
+        ),
     ],
 )
 def test_a_wrong_infer_request_is_a_400_with_one_error_string(
@@ -80,6 +85,15 @@ def test_a_wrong_infer_request_is_a_400_with_one_error_string(
     response = shared.client.post(ROUTE, content=json.dumps(ask))
     assert response.status_code == 400, response.text
     assert words in response.json()["error"]
+
+
+def test_fields_of_infer_that_nobody_documents_are_counted(shared: Running, embedding: Running) -> None:
+    unknown = {"shoe": 1, "parameters": {"hat": 7}}
+    for server, output in ((shared, "text"), (embedding, "embedding")):
+        before = server.metric("skerry_ignored_fields_total")
+        ask = {**tensor("x", parameters={}, coat=1), **unknown, "outputs": [{"name": output, "sock": 1}]}
+        assert server.client.post(ROUTE, json=ask).status_code == 200
+        assert server.metric("skerry_ignored_fields_total") == before + 4
 
 
 @pytest.mark.parametrize(("route", "shape"), [("/v1/planted", dict), ("/v2/planted", str)])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.serving.serving import NAME, Running, events
+from tests.workloads.serving.serving import NAME, Running, events, running
 from workloads.serving.openai import BIASES
 
 OK = {"model": NAME, "prompt": "x", "max_tokens": 2}
@@ -177,6 +177,44 @@ def test_a_role_that_cannot_be_honoured_is_named(shared: Running) -> None:
     body = {"model": NAME, "messages": [{"role": "tool", "content": "42"}]}
     error = refusal(shared, 400, body, "/v1/chat/completions")
     assert error["param"] == "messages[0].role" and "role is tool" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("refusal", "no"),
+        ("audio", {"id": "a"}),
+        ("function_call", {"name": "f"}),
+        ("tool_calls", [{"type": "function"}]),
+        ("name", 7),
+        ("name", "\ud800"),
+    ],
+)
+def test_a_field_of_a_message_that_cannot_be_honoured_is_a_400_naming_it(
+    shared: Running, field: str, value: Any
+) -> None:
+    body = {"model": NAME, "messages": [{"role": "assistant", "content": "x", field: value}]}
+    error = refusal(shared, 400, body, "/v1/chat/completions")
+    assert error["param"] == f"messages[0].{field}" and error["param"] in error["message"]
+
+
+def test_names_reach_the_chat_template_and_unknown_fields_are_counted_at_any_depth(
+    tiny_chat: dict[str, Any],
+) -> None:
+    empty = {"refusal": None, "audio": None, "function_call": None, "tool_calls": []}
+    unknown = {"reasoning_content": "so", "content": [{"type": "text", "text": "hi", "shoe": 1}]}
+    with running(tiny_chat) as server:
+
+        def told(message: dict[str, Any], **more: Any) -> tuple[int, float]:
+            """Tokens of the prompt, and fields ignored so far."""
+            body = {"model": NAME, "messages": [{"role": "user", "content": "hi", **message}], **more}
+            answer = server.client.post("/v1/chat/completions", json={**body, "max_tokens": 1})
+            assert answer.status_code == 200, answer.text
+            return answer.json()["usage"]["prompt_tokens"], server.metric("skerry_ignored_fields_total")
+
+        tokens, _ = told({})
+        assert told({"name": "anna", **empty}) == (tokens + len("anna"), 0)
+        assert told(unknown, stream_options={"include_usage": True, "shoe": 1}) == (tokens, 3)
 
 
 def test_neutral_values_are_accepted_and_unknown_fields_are_counted(shared: Running) -> None:
