@@ -58,18 +58,7 @@ def api_keys(file: Path) -> Identify:
 
 def signed_tokens(file: Path, issuer: str, audience: str) -> Identify:
     """JWT signed by a key of the JWKS in `file`, for `audience`, by `issuer`, not expired. Raises BadCredentials."""
-    text = _read(file)
-    try:
-        keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(text)}
-        secret = any({"d", "k"} & key.keys() for key in json.loads(text)["keys"])
-    except (ValueError, AttributeError, jwt.PyJWTError) as error:
-        raise BadCredentials(
-            f"{file}: is no set of JSON web keys ({error}); take the issuer's jwks.json"
-        ) from error
-    if secret:
-        raise BadCredentials(
-            f"{file}: holds a private key, with which tokens are signed; take the public ones"
-        )
+    keys = _public_keys(file)
 
     def identify(shown: str) -> str | None:
         try:
@@ -84,9 +73,43 @@ def signed_tokens(file: Path, issuer: str, audience: str) -> Identify:
             )
         except (jwt.PyJWTError, KeyError, ValueError):
             return None
-        return str(claims["sub"])
+        return str(claims["sub"]) or None  # "" would be everybody
 
     return identify
+
+
+def _public_keys(file: Path) -> dict[str | None, jwt.PyJWK]:
+    """The keys of a JWKS by their kid. Raises BadCredentials."""
+    text = _read(file)
+    keys: dict[str | None, jwt.PyJWK] = {}
+    try:
+        jwt.PyJWKSet.from_json(text)  # raises where no key is of a kind that it knows
+        for number, fields in enumerate(json.loads(text)["keys"], 1):
+            if fault := _take(fields, keys):
+                raise BadCredentials(f"{file}, key {number} (kid {fields.get('kid')!r}): {fault}")
+    except (ValueError, AttributeError, TypeError, jwt.PyJWTError) as error:
+        raise BadCredentials(
+            f"{file}: is no set of JSON web keys ({error}); take the issuer's jwks.json"
+        ) from error
+    return keys
+
+
+def _take(fields: dict[str, Any], keys: dict[str | None, jwt.PyJWK]) -> str | None:
+    """Add a key to `keys`, or say what is wrong with it. One of an unknown kind verifies nothing and is left out."""
+    if {"d", "k"} & fields.keys():
+        return "holds a private key, with which tokens are signed; take the public one"
+    try:
+        key = jwt.PyJWK(fields)
+    except jwt.PyJWTError:
+        return None
+    if fields.get("use") not in (None, "sig") or "verify" not in (fields.get("key_ops") or ["verify"]):
+        return "its use or key_ops is another than to verify signatures; take it out"
+    if key.key_id in keys:
+        return "a key above has the same kid, or none like this one; tokens tell keys by it, so give each its own"
+    if short := key.Algorithm.check_key_length(key.key):
+        return f"{short} Let the issuer sign with a longer one"
+    keys[key.key_id] = key
+    return None
 
 
 class Door:

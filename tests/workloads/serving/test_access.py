@@ -1,6 +1,7 @@
 """Who may ask, and how often: keys, signed tokens, rates, and where none of them is needed."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,7 @@ def test_a_token_signed_by_the_issuer_lets_in(trusting: Running) -> None:
         token(kid="two"),
         token(exp=None),
         token(sub=None),
+        token(sub=""),
         jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": "x", "exp": 2**33}, "", "none", {"kid": "one"}),
         "no.token.at-all",
     ],
@@ -155,8 +157,36 @@ def test_a_wrong_line_of_keys_is_refused_without_repeating_it(
     assert str(tmp_path / "keys") in server.log() and KEY not in server.log()
 
 
-def test_a_set_of_keys_that_could_sign_is_refused(tmp_path: Path) -> None:
-    private = RSAAlgorithm.to_jwk(SIGNER, as_dict=True)
-    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [{**private, "kid": "one"}]}))
-    with pytest.raises(BadCredentials, match="holds a private key"):
+def web_key(key: rsa.RSAPrivateKey | rsa.RSAPublicKey | None = None, **fields: Any) -> dict[str, Any]:
+    return {
+        **RSAAlgorithm.to_jwk(key or SIGNER.public_key(), as_dict=True),
+        "key_ops": ["verify"],
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ([web_key(SIGNER, kid="one")], "key 1 (kid 'one'): holds a private key"),
+        ([web_key(kid="one"), web_key(kid="two", use="enc")], "key 2 (kid 'two'): its use or key_ops"),
+        ([web_key(kid="one", key_ops=["encrypt"])], "take it out"),
+        ([web_key(), web_key(STRANGER.public_key())], "key 2 (kid None): a key above has the same kid"),
+        ([web_key(kid="one"), web_key(STRANGER.public_key(), kid="one")], "give each its own"),
+        ([web_key(rsa.generate_private_key(65537, 1024).public_key())], "1024 bits"),
+        ([{**web_key(), "key_ops": 7}], "is no set of JSON web keys"),
+        ([{"kty": "unheard-of"}], "is no set of JSON web keys"),
+    ],
+)
+def test_a_set_with_a_key_that_must_not_verify_is_refused(
+    tmp_path: Path, keys: list[dict[str, Any]], words: str
+) -> None:
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": keys}))
+    with pytest.raises(BadCredentials, match=re.escape(words)):
         signed_tokens(tmp_path / "jwks.json", ISSUER, AUDIENCE)
+
+
+def test_a_key_of_an_unknown_kind_beside_a_good_one_is_left_out(tmp_path: Path) -> None:
+    keys = [web_key(kid="one"), web_key(kid="two", alg="RSA-OAEP", use="enc")]  # as Keycloak lists them
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": keys}))
+    assert signed_tokens(tmp_path / "jwks.json", ISSUER, AUDIENCE)(token()) == "anna"
