@@ -64,7 +64,7 @@ async def _answer(request: Request, models: Models, chat: bool) -> Response:
         from workloads.serving.vllm.front import forward  # only where its HTTP client is wanted
 
         return await forward(request, models, chat)
-    ask = parse(await body(request, models.limits), chat)
+    ask = parse(await body(request, models), chat)
     check_stream(ask, request)
     state = models.get(ask.model)
     job = await accept(ask, state, request)

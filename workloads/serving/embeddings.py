@@ -113,7 +113,7 @@ def routes(models: Models) -> APIRouter:
 
     @router.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
-        ask = json_object(await body(request, models.limits))
+        ask = json_object(await body(request, models))
         model, form = ask.get("model"), ask.get("encoding_format")
         if not isinstance(model, str):
             raise wrong("model", model, "the name of a model, see /v1/models")

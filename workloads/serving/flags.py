@@ -71,7 +71,7 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--drain-seconds",
         type=lambda value: 0.0 if value == "0" else _seconds(value),
         default=25.0,
-        help="longest wait for answers at SIGTERM; 0 does not wait",
+        help="longest wait for answers at SIGTERM; 0 does not wait. A client that does not read its own may add 5",
     )
     parser.add_argument(
         "--probe-seconds",

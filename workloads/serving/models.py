@@ -1,7 +1,9 @@
 """All that one server serves: each model with a state and an engine of its own, behind one door."""
 
+import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from workloads.serving.auth import Door
@@ -23,6 +25,8 @@ class Models:
     metrics: Metrics
     open_answers: int = field(default=0, init=False)
     """Requests whose answer is not completely handed to the network yet."""
+
+    _patiences: set[asyncio.Timeout] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._by_name = {state.name: state for state in self.states}
@@ -56,6 +60,22 @@ class Models:
         """Take nothing new from now on."""
         for state in self.states:
             state.draining = True
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[None]:
+        """While a body arrives. Raises TimeoutError where it takes longer than it may, and once a drain has begun."""
+        async with asyncio.timeout(0 if self.draining else self.limits.body_seconds) as patience:
+            self._patiences.add(patience)
+            try:
+                yield
+            finally:
+                self._patiences.discard(patience)
+
+    def end_receiving(self) -> None:
+        """Wait no more for bodies; from the event loop, when draining."""
+        for patience in self._patiences:
+            if not patience.expired():
+                patience.reschedule(0)
 
     def cancel(self, told: Exchange) -> None:
         """End an answer that nobody waits for."""

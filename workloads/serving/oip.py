@@ -59,7 +59,7 @@ def routes(models: Models) -> APIRouter:
     @router.post(f"{MODEL}/infer")
     @router.post(f"{VERSION}/infer")
     async def infer(request: Request) -> Response:
-        ask = json_object(await body(request, models.limits))
+        ask = json_object(await body(request, models))
         echoed = _id(ask.get("id"))
         state = model(models, request)
         loaded = state.require()

@@ -91,6 +91,12 @@ def wrong(field: str, value: object, rule: str) -> ApiError:
     return ApiError(400, f"{field} is {given(value)}; it must be {rule}", field, "invalid_value")
 
 
+def not_ready(why: str, headers: dict[str, str] | None = None) -> ApiError:
+    """The refusal of a server that does not answer yet, or no more."""
+    message = f"this server is {why}; try another replica"
+    return ApiError(503, message, code="not_ready", headers=headers)
+
+
 def given(value: object) -> str:
     """A value as a refusal may tell it: a number itself, of all else what it is."""
     if isinstance(value, list | dict):

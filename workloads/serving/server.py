@@ -73,6 +73,11 @@ class Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def on_tick(self, counter: int) -> bool:
+        if self._models.draining:
+            self._models.end_receiving()
+        return await super().on_tick(counter)
+
     def refuse(self, code: int) -> None:
         """End now with exit code `code`; may be called from the loading thread."""
         self.exit_code = code

@@ -10,7 +10,7 @@ from workloads.serving.chat import ChatTemplate
 from workloads.serving.engine import Engine, Job
 from workloads.serving.limits import Limits
 from workloads.serving.metrics import Metrics
-from workloads.serving.protocol import ApiError
+from workloads.serving.protocol import not_ready
 
 if TYPE_CHECKING:
     from workloads.serving.embeddings import Embedder, Embedding
@@ -81,6 +81,5 @@ class State:
     def require(self) -> Loaded:
         """What was loaded. Raises ApiError(503) while not ready."""
         if self.loaded is None or self.draining:
-            why = "shutting down" if self.draining else "still loading its model"
-            raise ApiError(503, f"this server is {why}; try another replica", code="not_ready")
+            raise not_ready("shutting down" if self.draining else "still loading its model")
         return self.loaded

@@ -120,6 +120,17 @@ def test_a_client_that_stops_reading_its_answer_is_cut_off_and_frees_its_slot(
         until(lambda: server.metric("skerry_requests_running") == 0)
 
 
+def test_a_body_that_still_arrives_does_not_hold_the_drain(serve: Serve, tiny_int8: dict[str, Any]) -> None:
+    server = serve(tiny_int8, "--drain-seconds", "600", "--client-seconds", "600").wait_ready()
+    with connect(server) as slow:
+        slow.sendall(HEAD + b"expect: 100-continue\r\ncontent-length: 100\r\n\r\n")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
+        server.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: slow.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"another replica" in answer
+    assert server.exit_code() == 0
+
+
 def test_the_first_chunk_is_there_long_before_the_last_token(serve: Serve, tiny_int8: dict[str, Any]) -> None:
     server = serve(tiny_int8).wait_ready()
     with server.stream(LONG) as answer:

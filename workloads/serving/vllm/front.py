@@ -41,7 +41,7 @@ END_EVENT = b"data: [DONE]"
 
 async def forward(request: Request, models: Models, chat: bool) -> Response:
     """Answer by vLLM, byte for byte. Raises ApiError as answers.accept does, and 503 where vLLM is gone."""
-    fields = json_object(await body(request, models.limits))
+    fields = json_object(await body(request, models))
     ask = read(fields, chat, REFUSED)
     check_stream(ask, request)
     state = models.get(ask.model)
