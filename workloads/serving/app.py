@@ -1,5 +1,7 @@
 """The application: all routes, health and metrics, errors in the format of their route, and the books."""
 
+import time
+
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -94,6 +96,8 @@ class _Account:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 names = {"x-request-id": told.id} | self._models.headers(told)
+                if self._models.draining:  # or the next request could meet the end on its way
+                    names["connection"] = "close"
                 named = [(key.encode(), value.encode()) for key, value in names.items()]
                 message["headers"] = [*message["headers"], *named]
             await send(message)
@@ -113,6 +117,8 @@ class _Account:
                 await _refusal(Request(scope), broken)(scope, receive, send_named)
         finally:
             self._models.open_answers -= 1
+            if scope["method"] == "POST":  # health and metrics are asked all the time
+                self._models.asked_at = time.monotonic()
             if told.job is not None and not told.job.finished:  # the client left, or this answer broke
                 self._models.cancel(told)
                 told.fail(CLIENT_LEFT)

@@ -1,6 +1,7 @@
 """All that one server serves: each model with a state and an engine of its own, behind one door."""
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,10 @@ from workloads.serving.limits import Limits
 from workloads.serving.metrics import Metrics
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import State
+
+LAST_BODY_SECONDS = 1.0
+"""For a body to arrive in a drain: most come right behind their head, and a connection that is closed before its body
+was read is reset, which can take the answer with it."""
 
 
 @dataclass
@@ -25,6 +30,9 @@ class Models:
     metrics: Metrics
     open_answers: int = field(default=0, init=False)
     """Requests whose answer is not completely handed to the network yet."""
+
+    asked_at: float = field(default=-math.inf, init=False)
+    """When something was last asked of a model and answered or refused, in seconds of the monotonic clock."""
 
     _patiences: set[asyncio.Timeout] = field(default_factory=set, init=False)
 
@@ -63,8 +71,9 @@ class Models:
 
     @asynccontextmanager
     async def receiving(self) -> AsyncIterator[None]:
-        """While a body arrives. Raises TimeoutError where it takes longer than it may, and once a drain has begun."""
-        async with asyncio.timeout(0 if self.draining else self.limits.body_seconds) as patience:
+        """While a body arrives. Raises TimeoutError where it takes longer than it may, or than a drain waits for it."""
+        seconds = self.limits.body_seconds
+        async with asyncio.timeout(min(LAST_BODY_SECONDS, seconds) if self.draining else seconds) as patience:
             self._patiences.add(patience)
             try:
                 yield
@@ -72,10 +81,11 @@ class Models:
                 self._patiences.discard(patience)
 
     def end_receiving(self) -> None:
-        """Wait no more for bodies; from the event loop, when draining."""
+        """Wait no longer for bodies than a drain does; from the event loop, as often as wanted."""
+        latest = asyncio.get_running_loop().time() + LAST_BODY_SECONDS
         for patience in self._patiences:
-            if not patience.expired():
-                patience.reschedule(0)
+            if not patience.expired() and (patience.when() or 0) > latest:
+                patience.reschedule(latest)
 
     def cancel(self, told: Exchange) -> None:
         """End an answer that nobody waits for."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 STOPPED, BAD_FLAG, REFUSED_MODEL, BAD_ADDRESS, ENGINE_ENDED = 0, 2, 3, 4, 5
 DRAIN_POLL_SECONDS = 0.02
+QUIET_SECONDS = 1.0  # who asked lately may ask again, and should hear that it ends before it has
 CLOSE_SECONDS = 5  # for a client that does not read its answer
 
 
@@ -94,7 +95,9 @@ class Server(uvicorn.Server):
     def _drain(self) -> None:
         say("asked to stop: new requests are refused, answers in flight finish", "draining")
         deadline = time.monotonic() + self._drain_seconds
-        while self._models.open_answers and time.monotonic() < deadline:
+        while (now := time.monotonic()) < deadline:
+            if not self._models.open_answers and now - self._models.asked_at >= QUIET_SECONDS:
+                break
             time.sleep(DRAIN_POLL_SECONDS)
         self._models.cancel_all()
         self.should_exit = True

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,19 @@ def test_sigterm_lets_answers_in_flight_finish_while_not_ready_and_exits_with_0(
         chunks = events(iter([*head, *lines]))
     assert chunks[-1] == "[DONE]"
     assert chunks[-2]["choices"][0]["finish_reason"] == "length"
+    assert server.exit_code() == 0
+
+
+def test_who_asked_lately_hears_that_the_server_ends_before_it_does(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8).wait_ready()
+    assert "connection" not in server.complete().headers
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: "asked to stop" in server.log())
+    time.sleep(0.2)  # without anything open it would be gone by now
+    refused = server.complete()
+    assert (refused.status_code, refused.headers["connection"]) == (503, "close")
     assert server.exit_code() == 0
 
 

@@ -207,3 +207,27 @@ def test_a_server_is_ready_when_all_of_its_models_are_and_tells_of_each_whatever
     assert asyncio.run(statuses(*paths)) == [200] * 5
     models.drain()
     assert asyncio.run(statuses(*paths)) == [503] * 5
+
+
+def test_a_drain_leaves_bodies_behind_their_heads_a_moment_and_no_more() -> None:
+    async def arrives(models: Models, before: bool) -> bool:
+        """Whether a body is waited for over some turns of the event loop, and is then no longer waited for."""
+        turned = False
+        if before:
+            models.drain()
+        try:
+            async with models.receiving():
+                models.drain()
+                for _ in range(10):
+                    models.end_receiving()
+                    await asyncio.sleep(0)
+                turned = True
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return turned
+        return False
+
+    for before in (True, False):
+        limits, metrics = Limits(), Metrics()
+        models = Models([State("a", "sha256:a", Engine(1), limits, metrics)], Door(), limits, metrics)
+        assert asyncio.run(asyncio.wait_for(arrives(models, before), limits.body_seconds / 2))
