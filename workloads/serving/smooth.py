@@ -21,7 +21,7 @@ from workloads.serving.linear import PlainLinear
 from workloads.serving.model import Decoder
 from workloads.serving.quality import WINDOW
 
-CALIBRATION_BYTES = 6_000  # four windows: eight gave SmolLM2 nothing more
+CALIBRATION_BYTES = 6_000  # four windows
 STEPS = 8  # factors to an octave; one costs half of what is gained (SmolLM2: 0.8 % lost, with 8 0.4 %)
 
 Factors = dict[str, torch.Tensor]  # by the tensor's name
