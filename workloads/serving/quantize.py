@@ -11,6 +11,7 @@ pickle to read them. What a matrix `<name>` is, its dtype and the tensors beside
     float8_e4m3fn and <name>_scale          (rows,) fp32
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,9 +53,7 @@ def _matrix(name: str, weight: torch.Tensor, config: Scheme) -> dict[str, torch.
 
 
 def _int8_rows(name: str, weight: torch.Tensor, suffix: str) -> dict[str, torch.Tensor]:
-    from torchao.quantization import Int8WeightOnlyConfig
-
-    rounded = _rounded(weight, Int8WeightOnlyConfig())
+    rounded = _rounded(weight, _torchao().Int8WeightOnlyConfig())
     return {name: rounded.qdata.contiguous(), name + suffix: rounded.scale.reshape(-1).to(torch.float32)}
 
 
@@ -75,17 +74,22 @@ def _int4_groups(name: str, weight: torch.Tensor, group: int) -> dict[str, torch
 
 
 def _float8_rows(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    from torchao.quantization import Float8WeightOnlyConfig
-
-    rounded = _rounded(weight, Float8WeightOnlyConfig())
+    rounded = _rounded(weight, _torchao().Float8WeightOnlyConfig())
     return {name: rounded.qdata.contiguous(), name + SCALE: rounded.scale.reshape(-1).to(torch.float32)}
 
 
 def _rounded(weight: torch.Tensor, config: Any) -> Any:
-    """torchao's tensor for fp32 `weight` (rows, columns); importing torchao takes a second, `none` needs none."""
-    from torchao.quantization import quantize_
-
+    """torchao's tensor for fp32 `weight` (rows, columns)."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)
-    quantize_(linear, config)
+    _torchao().quantize_(linear, config)
     return linear.weight
+
+
+def _torchao() -> Any:
+    """torchao's quantization: importing it takes a second, and `none` needs none."""
+    # torch 2.15 warns of how torchao 0.18 registers its enums, which is nothing to whoever publishes a model
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    from torchao import quantization
+
+    return quantization
