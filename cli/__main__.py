@@ -116,7 +116,7 @@ def _exit(status: int) -> None:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="skerry")
     except (EngineError, Problem, ResourceError) as error:
         print(f"skerry: {error}", file=sys.stderr)
         sys.exit(1)
