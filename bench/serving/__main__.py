@@ -26,6 +26,7 @@ from tools import environments
 from tools.environments import LLAMACPP
 from workloads.training.config import TrainConfig
 
+TURNS = 3
 EAGER = {table.FP32: "float32", table.BF16: "bfloat16"}
 OWN_BYTES, OWN_WINDOW = 100_000, TrainConfig().model.context  # our own model's text, and its context
 Made = dict[str, Any]
@@ -64,21 +65,33 @@ def prepared(folder: Path) -> Made:
 
 
 def comparison(bench: Benchmark, folder: Path, made: Made, other: str, given: Inputs) -> None:
-    """All contenders, one after the other; nothing else runs meanwhile."""
+    """All contenders in turns, so that a machine whose speed drifts is the same to all; nothing else runs meanwhile."""
     silent, unscored = replace(given, rounds=[]), replace(given, windows=[])
-    samples = {}
-    for name, dtype in EAGER.items():
-        command = [sys.executable, "-m", "bench.serving.eager", str(folder / "fp32"), dtype]
-        samples[name] = bench.part(name, lambda command=command: child(command, given))
-    for scheme, artifact in made["smollm2"].items():
-        name = table.OURS.format(scheme)
-        load = bench.part(
-            name, lambda artifact=artifact: ours.measured(artifact, folder / "compiled", unscored)
-        )
-        score = bench.part(f"{scheme} scored", lambda artifact=artifact: child(engine(artifact), silent))
-        samples[name] = {**load, "bits": score["bits"]}
-    command = [other, "-m", "bench.serving.llamacpp", str(models.wheel_file())]
-    samples[table.LLAMACPP] = bench.part("llama.cpp", lambda: child(command, given))
+    export, file = str(folder / "fp32"), str(models.wheel_file())
+    servers = {table.OURS.format(scheme): artifact for scheme, artifact in made["smollm2"].items()}
+    alone = {
+        **{
+            name: [sys.executable, "-m", "bench.serving.eager", export, dtype]
+            for name, dtype in EAGER.items()
+        },
+        **{name: engine(artifact) for name, artifact in servers.items()},
+        table.LLAMACPP: [other, "-m", "bench.serving.llamacpp", file],
+    }
+
+    def loaded(name: str) -> dict[str, Any]:
+        if name in servers:
+            return ours.measured(servers[name], folder / "compiled", unscored)
+        return child(alone[name], unscored)
+
+    samples: dict[str, table.Sample] = {name: {"loads": []} for name in alone}
+    for turn in range(TURNS):
+        for name, sample in samples.items():
+            found = bench.part(f"{name}, turn {turn}", lambda name=name: loaded(name))
+            sample["loads"] += found["loads"]
+            sample["memory"] = found["memory"]
+    for name, sample in samples.items():
+        scored = bench.part(f"{name}, scored", lambda name=name: child(alone[name], silent))
+        sample["bits"] = scored["bits"]
     table.rows(bench, samples, given.bytes)
     if table.missed(bench):
         command = profiled_engine(made["smollm2"][table.DEFAULT], folder / "compiled")
