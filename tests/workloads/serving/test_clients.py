@@ -1,5 +1,6 @@
 """Clients that are slow, idle, many, or gone: they cost the others nothing."""
 
+import asyncio
 import contextlib
 import json
 import resource
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
+from workloads.serving.server import bind
 
 Serve = Callable[..., Running]
 HEAD = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -129,6 +131,23 @@ def test_a_body_that_still_arrives_does_not_hold_the_drain(serve: Serve, tiny_in
         answer = b"".join(iter(lambda: slow.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 503 ") and b"another replica" in answer
     assert server.exit_code() == 0
+
+
+def test_no_part_of_an_answer_waits_until_its_client_acknowledges_the_one_before() -> None:
+    async def without_delay() -> int:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            option = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            accepted.set_result(option)
+            writer.close()
+
+        listener = bind("127.0.0.1", 0)
+        async with await asyncio.start_server(connected, sock=listener):
+            with socket.create_connection(listener.getsockname()):
+                return await accepted
+
+    assert asyncio.run(without_delay()) == 1
 
 
 def test_the_first_chunk_is_there_long_before_the_last_token(serve: Serve, tiny_int8: dict[str, Any]) -> None:
