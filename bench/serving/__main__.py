@@ -94,7 +94,7 @@ def comparison(bench: Benchmark, folder: Path, made: Made, other: str, given: In
         sample["bits"] = scored["bits"]
     table.rows(bench, samples, given.bytes)
     if table.missed(bench):
-        command = profiled_engine(made["smollm2"][table.DEFAULT], folder / "compiled")
+        command = profiled_engine(made["smollm2"][table.CHOSEN], folder / "compiled")
         table.profile(bench, samples, bench.part("profile", lambda: child(command, unscored)))
     stored = {scheme: artifact["folder_bytes"] for scheme, artifact in made["smollm2"].items()}
     table.memory_falls(bench, samples, stored, made["export"])
@@ -110,7 +110,7 @@ def comparison(bench: Benchmark, folder: Path, made: Made, other: str, given: In
 
 def strain(bench: Benchmark, folder: Path, made: Made, given: Inputs) -> None:
     """A server's start, what it does under too much, when it is stopped, and when it is asked nonsense."""
-    artifact, compiled = made["smollm2"][table.DEFAULT], folder / "compiled"
+    artifact, compiled = made["smollm2"][table.CHOSEN], folder / "compiled"
     starting.rows(bench, bench.part("starting", lambda: starting.measured(artifact)))
     threads = overload.THREADS
     bench.part("compiled for overload", lambda: ours.compile_ahead(artifact, compiled, threads))

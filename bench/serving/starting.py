@@ -9,6 +9,7 @@ from bench.claims import ROOT, Benchmark
 from bench.serving.contender import THREADS
 from bench.serving.models import Artifact
 from bench.serving.ours import CPU
+from bench.serving.table import CHOSEN
 from tests.workloads.serving.serving import running
 
 REPEATS = 3
@@ -33,7 +34,7 @@ def measured(artifact: Artifact, repeats: int = REPEATS) -> dict[str, list[float
 def rows(bench: Benchmark, found: dict[str, Any]) -> None:
     ready, alone = (sorted(found[name])[len(found[name]) // 2] for name in ("ready", "torch"))
     bench.aim(
-        "a server of int8-weight-only is ready, warm page cache",
+        f"a server of {CHOSEN} is ready, warm page cache",
         ready <= AIM,
         f"{ready:.1f} s, aim {AIM:.0f} s; a process that only imports torch takes {alone:.1f} s",
     )

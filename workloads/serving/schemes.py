@@ -29,8 +29,8 @@ class BFloat16:
 class Int8:
     """Matrices become int8 with one symmetric fp32 scale per row.
 
-    With `dynamic` the inner ones take int8 inputs as well, rounded per token: faster from about eight tokens in a
-    pass, and for prompts. Embedding and output are not dynamic: there one row or exact scores are wanted. A decoder's
+    With `dynamic` the inner ones take int8 inputs as well, rounded per token: the quickest on a CPU, most of all for
+    many tokens in a pass. Embedding and output are not dynamic: there one row or exact scores are wanted. A decoder's
     inputs are evened out before (smooth.py).
     """
 
