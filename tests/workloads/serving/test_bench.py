@@ -33,7 +33,7 @@ def contenders(ours: dict[str, Any], llamacpp: float = 100) -> dict[str, dict[st
     return {
         table.FP32: sample(20, 90),
         table.BF16: sample(39, 100),
-        table.OURS.format("int8-weight-only"): ours,
+        table.OURS.format(table.CHOSEN): ours,
         table.LLAMACPP: sample(llamacpp, 300),
     }
 
