@@ -47,14 +47,12 @@ def measured(artifact: Artifact, compiled: Path, inputs: Inputs) -> dict[str, An
         url = str(server.client.base_url)
         run(url, at_once(NAME, 1, 2, inputs.tokens, prompts))  # warms up
         for clients, rounds in inputs.rounds:
-            began = time.perf_counter()
             asked = run(url, at_once(NAME, clients, rounds, inputs.tokens, prompts))
-            seconds = time.perf_counter() - began
             assert all(one.end == WHOLE and one.tokens == inputs.tokens for one in asked), asked
             loads.append(
                 {
                     "clients": clients,
-                    "seconds": seconds,
+                    "seconds": max(one.ended for one in asked) - min(one.began for one in asked),
                     "tokens": sum(one.tokens for one in asked),
                     "first": [one.first - one.began for one in asked],
                 }

@@ -32,6 +32,8 @@ INT4_SIDE, INT4_TILES = (
     8,
 )  # CUDA's packed int4 kernel: rows a multiple of the one, columns of 16 times the other
 INT4_CAPABILITY = (8, 0)  # of the device for that kernel
+SUMMED_TOKENS = 64  # whose logits are summed at once: bounds memory, three numbers of 32 bits for each
+FINER = 254  # what a step of int8 is cut into, so that its half fits int8 again
 CANDIDATES = 32  # output rows recomputed in fp32: more than can tie within bf16's rounding of the best
 
 
@@ -58,12 +60,11 @@ class PlainLinear:
         )
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """fp32 logits (..., rows) for fp32 positions (..., columns).
+        """fp32 logits (..., rows) for fp32 positions (..., columns)."""
+        return self._scores(x[None])[0] if x.ndim == 1 else self._scores(x)
 
-        bf16 rounds large logits so coarsely that the best few tie; those are computed again in fp32.
-        """
-        if x.ndim == 1:
-            return self.scores(x[None])[0]
+    def _scores(self, x: torch.Tensor) -> torch.Tensor:
+        """bf16 rounds large logits so coarsely that the best few tie; those are computed again in fp32."""
         if self.dtype == torch.float32:
             return self(x)
         logits = self(x.to(self.dtype)).to(torch.float32)
@@ -88,6 +89,7 @@ class Int8Linear(PlainLinear):
         fits = on_cpu and weight.shape[1] % PACKED_COLUMNS == 0
         # private in torch: absent is survivable
         self._packed = getattr(torch, "_weight_int8pack_mm", None) if fits else None
+        self.summed = on_cpu and _has_int8_products()  # without them torch may sum number by number
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._packed is not None and x.shape[0] <= PACKED_TOKENS and _aligned(x):
@@ -96,6 +98,19 @@ class Int8Linear(PlainLinear):
             return functional.linear(x, self.weight.to(x.dtype)) * self._scale16
         blocks = self.weight.split(WIDENED_ROWS)  # every int8 value is exact in bf16
         return torch.cat([functional.linear(x, block.to(x.dtype)) for block in blocks], -1) * self._scale16
+
+    def _scores(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs as two int8 numbers each, 16 bits together: sums of integers are exact, so nothing ties that should
+        not, and who else is in the batch changes nothing."""
+        if not self.summed:
+            return super()._scores(x)
+        return torch.cat([self._sums(tokens) for tokens in x.split(SUMMED_TOKENS)])
+
+    def _sums(self, x: torch.Tensor) -> torch.Tensor:
+        values, steps = _int8_tokens(x)
+        rest = ((x - values * steps) * (FINER / steps)).round_().to(torch.int8)
+        coarse, fine = torch.ops.aten._int_mm(torch.cat((values, rest)), self.weight.t()).chunk(2)
+        return (coarse + fine / FINER) * (steps * self.scale)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         return self.weight[index].to(torch.float32) * self.scale[index][..., None]
@@ -220,6 +235,10 @@ def _int8_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     wide = x.to(torch.float32)
     steps = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
     return (wide / steps).round_().to(torch.int8), steps
+
+
+def _has_int8_products() -> bool:
+    return getattr(torch.cpu, "_is_vnni_supported", bool)()  # private in torch too: absent is no
 
 
 def _capability(device: torch.device) -> tuple[int, int]:

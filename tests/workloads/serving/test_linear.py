@@ -7,7 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from workloads.serving.linear import INT4_PACKED_TOKENS, PACKED_TOKENS, Float8Linear, Int8Linear, matrix
+from workloads.serving.linear import (
+    INT4_PACKED_TOKENS,
+    PACKED_TOKENS,
+    SUMMED_TOKENS,
+    Float8Linear,
+    Int8Linear,
+    matrix,
+)
 from workloads.serving.quantize import quantize, tensor_bytes
 from workloads.serving.schemes import SCHEMES, UnsupportedScheme, find_scheme
 from workloads.serving.storage import read_tensors, write_tensors
@@ -74,13 +81,27 @@ def test_stored_weights_are_within_half_a_step_of_the_originals(scheme: str, ste
     assert off.max() <= steps
 
 
-def test_output_scores_pick_the_plain_winner_where_bf16_would_tie() -> None:
+@pytest.mark.parametrize("summed", [False, True])
+def test_output_scores_pick_the_plain_winner_where_bf16_would_tie(summed: bool) -> None:
     weight = torch.full((30, 64), 100, dtype=torch.int8)
     weight[17, 0] = 101  # ahead by far less than bf16 can tell at this size
     made = Int8Linear(weight, torch.ones(30))
+    made.summed = summed
     x = torch.ones(2, 64)
     assert made(x.to(torch.bfloat16))[0].argmax() != 17, "bf16 alone should not see it"
     assert made.scores(x).argmax(-1).tolist() == [17, 17] and made.scores(x[0]).argmax() == 17
+
+
+def test_scores_that_are_summed_as_integers_are_near_the_plain_ones_and_alone_the_same() -> None:
+    made = matrix(stored("int8-weight-only", 200, 64), NAME)
+    assert isinstance(made, Int8Linear)
+    made.summed = True
+    x = torch.randn(SUMMED_TOKENS + 2, 64)
+    x[:, 5] *= 30  # as inputs of models are: a column that takes most of the steps
+    found, plain = made.scores(x), made.plain(x)
+    assert (found - plain).abs().max() <= 1e-4 * plain.abs().max()
+    assert torch.equal(found, torch.stack([made.scores(one) for one in x]))
+    assert not made.scores(torch.zeros(64)).any()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
