@@ -9,7 +9,6 @@ Sample = dict[str, Any]  # loads, memory, bits
 OURS = "ours, {}, over HTTP"
 CHOSEN = "int8-dynamic"  # what the how-to names for CPUs: most is claimed of it
 INT8 = ("int8-weight-only", "int8-dynamic")
-QUANTIZED = ("int8-weight-only", "int8-dynamic", "int4-weight-only")
 FP32, BF16, LLAMACPP = "transformers, fp32", "transformers, bf16", "llama.cpp, the wheel's file"
 
 

@@ -141,8 +141,8 @@ class ModelSettings(Frozen):
     scheme: Scheme = Field(
         default=Scheme.INT8_WEIGHT_ONLY,
         description="How weights are stored: none leaves them in fp32, bf16 takes half of that, int8-weight-only a "
-        "quarter, int8-dynamic the same with inputs rounded too (the quickest on CPUs), int4-weight-only about a "
-        "sixth, fp8 about a quarter, for GPUs of compute capability 8.9 or newer.",
+        "quarter, int8-dynamic the same with inputs rounded too (on CPUs the quickest for many requests at once), "
+        "int4-weight-only about a sixth, fp8 about a quarter, for GPUs of compute capability 8.9 or newer.",
     )
     pool: Name | None = Field(
         default=None,
