@@ -3,9 +3,9 @@
     python -m workloads.serving.compile --model-uri file:///artifacts/coder-int8 --digest sha256:... \\
         --threads 2 --output /var/cache/skerry
 
-One layer is compiled and run for all: they differ in their tensors only, which are inputs. So it takes seconds
-and not minutes, and one file serves every model of a shape. The compiler fuses what surrounds the matrices, and
-reading the cache with attention: written out in sums there, while the plain path copies the keys it reads.
+One layer is compiled and run for all: they differ in their tensors only, which whoever loads the code gives it. So it
+takes seconds and not minutes, and one file serves every model of a shape. The compiler fuses what surrounds the
+matrices, and reading the cache with attention: written out in sums there, while the plain path copies the keys it reads.
 
 The file is code: a folder that others may write to is refused. It lies outside a model's digest, and its name
 says what it was made from, so another torch, processor or version of this program never loads it.
@@ -37,12 +37,15 @@ from workloads.serving.artifact import Artifact, open_artifact
 from workloads.serving.device import DEVICES, find_device
 from workloads.serving.layer import Layer, Rotation, layer_forward
 from workloads.serving.model import Cache, Decoder, Pass
-from workloads.serving.native import NativeLayer
+from workloads.serving.native import NativeLayer, native_code
 from workloads.serving.source import SourceError, local_path
 from workloads.serving.storage import read_tensors
 
 SEQUENCES = {"cpu": 16, "cuda": 64}  # of one compiled pass: on a CPU as many as the packed kernels take
-ONCE = {"aot_inductor.precompile_headers": False}  # they are read once: to prepare them first takes longer
+COMPILER = {
+    "aot_inductor.precompile_headers": False,  # they are read once: to prepare them first takes longer
+    "aot_inductor.package_constants_in_so": False,  # a layer's tensors are those of whoever loads the code
+}
 REFUSED, NO_COMPILER, ENDED = 2, 3, 4
 _SOURCES = ("compile.py", "layer.py", "linear.py")  # what the compiled code follows from
 
@@ -51,26 +54,38 @@ class FastLayers:
     """Runs a compiled layer over all layers of a decoder."""
 
     def __init__(self, file: Path, decoder: Decoder) -> None:
-        self._run = NativeLayer(file) if decoder.device.type == "cpu" else _loaded(file)
+        layers = [_named(layer.tensors()) for layer in decoder.layers]
+        if decoder.device.type == "cpu":
+            code = native_code(file)
+            self._layers = [NativeLayer(code, tensors) for tensors in layers]
+        else:
+            self._layers = [_loaded(file, tensors) for tensors in layers]
         self.sequences = SEQUENCES[decoder.device.type]
-        self._tensors = [layer.tensors() for layer in decoder.layers]
 
     def __call__(self, x: torch.Tensor, rotation: Rotation, step: Pass, cache: Cache) -> torch.Tensor:
         assert step.decoding is not None
         # the compiled code takes strides for granted: all inputs are contiguous
         common = [*rotation, step.positions, step.places, step.decoding.contiguous()]
-        for tensors, keys, values in zip(self._tensors, cache.keys, cache.values, strict=True):
-            x = self._run([x, *common, keys, values, *tensors])
+        for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
+            x = layer([x, *common, keys, values])
         return x
 
 
-def _loaded(file: Path) -> Callable[[list[torch.Tensor]], torch.Tensor]:
+def _named(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A layer's tensors as the compiled code knows them."""
+    return {f"tensor_{index}": tensor for index, tensor in enumerate(tensors)}
+
+
+def _loaded(file: Path, tensors: dict[str, torch.Tensor]) -> Callable[[list[torch.Tensor]], torch.Tensor]:
     """A layer for a GPU: it only starts kernels there, so torch's own way does."""
     # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
     loader: Any = torch._C
     with _unpacked_for_now():
-        run = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1).boxed_run
-    return lambda inputs: run(inputs)[0]
+        package = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1)
+    package.load_constants(
+        tensors, False, True, True
+    )  # not the inactive ones, all of them, used where they lie
+    return lambda inputs: package.boxed_run(inputs)[0]
 
 
 @contextmanager
@@ -88,22 +103,25 @@ def _unpacked_for_now() -> Iterator[None]:
 
 
 class _DecodeLayer(nn.Module):
-    """One layer over N sequences that decode, as a function of tensors only."""
+    """One layer over N sequences that decode, as a function of tensors only; its own are constants to the compiler."""
 
     def __init__(self, architecture: Architecture, layer: Layer) -> None:
         super().__init__()
         self._architecture = architecture
         self._layer = layer
+        for name, tensor in _named(layer.tensors()).items():
+            self.register_buffer(name, tensor)
 
     def forward(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-        x, cos, sin, positions, places, table, keys, values, *tensors = inputs
+        x, cos, sin, positions, places, table, keys, values = inputs
 
         def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             keys.index_copy_(0, places, k)
             values.index_copy_(0, places, v)
             return read(q, keys[table], values[table], positions)
 
-        return layer_forward(self._architecture, self._layer.over(tensors), x, (cos, sin), attend)
+        layer = self._layer.over(list(self.buffers()))
+        return layer_forward(self._architecture, layer, x, (cos, sin), attend)
 
 
 def read(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -156,12 +174,12 @@ def compiled(artifact: Artifact, decoder: Decoder, threads: int, folder: Path) -
         "keys": (cache, {0: room}),
         "values": (cache.clone(), {0: room}),
     }
-    inputs = [*(tensor for tensor, _ in step.values()), *layer.tensors()]
-    sizes = [*(size for _, size in step.values()), *([None] * len(layer.tensors()))]
+    inputs = [tensor for tensor, _ in step.values()]
+    sizes = [size for _, size in step.values()]
     program = torch.export.export(_DecodeLayer(a, layer), (inputs,), dynamic_shapes=(sizes,))
     with tempfile.TemporaryDirectory(dir=folder) as work:
         made = torch._inductor.aoti_compile_and_package(
-            program, package_path=str(Path(work) / target.name), inductor_configs=ONCE
+            program, package_path=str(Path(work) / target.name), inductor_configs=COMPILER
         )
         os.replace(made, target)
     return target

@@ -22,15 +22,12 @@ INT4_PACKED_TOKENS = 128
 PACKED_BOUNDARY = 16  # bytes
 PACKED_COLUMNS = 16  # columns are a multiple of this
 INT4_ROWS = 16  # the packed int4 kernel's: rows are a multiple of this
-WIDENED_ROWS = (
-    1536  # widened at a time: the bf16 copy stays in a core's cache, which counts for an output matrix
-)
+# widened at a time: the bf16 copy stays in a core's cache, which counts for an output matrix
+WIDENED_ROWS = 1536
 INT_MM_ROWS = 16  # on CUDA torch._int_mm takes more rows than this only: so many of zeros are added
 INT_MM_SIDE = 8  # and there columns and rows of the matrix are a multiple of this
-INT4_SIDE, INT4_TILES = (
-    8,
-    8,
-)  # CUDA's packed int4 kernel: rows a multiple of the one, columns of 16 times the other
+# CUDA's packed int4 kernel: rows a multiple of the one, columns of 16 times the other
+INT4_SIDE, INT4_TILES = 8, 8
 INT4_CAPABILITY = (8, 0)  # of the device for that kernel
 SUMMED_TOKENS = 64  # whose logits are summed at once: bounds memory, three numbers of 32 bits for each
 FINER = 254  # what a step of int8 is cut into, so that its half fits int8 again
@@ -195,9 +192,8 @@ class Float8Linear(PlainLinear):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if not x.is_cuda:
             return self.plain(x).to(x.dtype)
-        steps = (
-            x.abs().amax(-1, keepdim=True).to(torch.float32).clamp_min(1e-12) / 448
-        )  # e4m3's largest value
+        # 448 is e4m3's largest value
+        steps = x.abs().amax(-1, keepdim=True).to(torch.float32).clamp_min(1e-12) / 448
         values = (x / steps).to(torch.float8_e4m3fn)
         return torch.ops.aten._scaled_mm(
             values, self.weight.t(), scale_a=steps, scale_b=self.scale[None], out_dtype=torch.bfloat16

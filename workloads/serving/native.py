@@ -7,7 +7,7 @@ torch's own binding holds the interpreter's lock while a layer computes (torch/c
 import ctypes
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import torch
 _TORCH: Any = torch._C
 _HANDLES = _TORCH._aoti  # made by torch for callers of the C interface
 _OUTSIDE = "extern_kernel_nodes"  # operators that the code itself does not know how to call
+# of constants: those in use are set, and none may be missing
+_IN_USE, _ALL = ctypes.c_bool(False), ctypes.c_bool(True)
 
 _pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer_of.argtypes, _pointer_of.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
@@ -23,27 +25,38 @@ _capsule = ctypes.pythonapi.PyCapsule_New
 _capsule.argtypes, _capsule.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p], ctypes.py_object
 
 
-class NativeLayer:
-    """The code in a package that torch's compiler made for a CPU: tensors in, one tensor out."""
+class _Constant(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("handle", ctypes.c_void_p))
 
-    def __init__(self, package: Path) -> None:
-        """Raises ValueError for a package that needs more than its own code, OSError where that cannot be loaded."""
-        with (
-            zipfile.ZipFile(package) as packed,
-            tempfile.TemporaryDirectory(prefix="skerry-layers-") as folder,
-        ):
-            names = packed.namelist()
-            codes = [name for name in names if name.endswith(".so")]
-            if len(codes) != 1 or any(_OUTSIDE in name for name in names):
-                raise ValueError(f"{package} is not one layer's code alone: {', '.join(names)}")
-            code = ctypes.CDLL(packed.extract(codes[0], folder))  # once loaded, the file is not read again
+
+class NativeLayer:
+    """The code of a package that torch's compiler made for a CPU, over one layer's tensors: tensors in, one out."""
+
+    def __init__(self, code: ctypes.CDLL, constants: Mapping[str, torch.Tensor]) -> None:
+        """`constants` are used where they lie. Raises OSError where the code cannot be set up with them."""
         self._run = code.AOTInductorModelContainerRun
         self._container = ctypes.c_void_p()
-        made = code.AOTInductorModelContainerCreateWithDevice(
+        failed = code.AOTInductorModelContainerCreateWithDevice(
             ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None
         )
-        if made:
-            raise OSError(f"{package}: the compiled code says {made} to being set up")
+        if failed:
+            raise OSError(
+                f"the compiled code says {failed} to being set up; the lines before this one say why"
+            )
+        handles = _HANDLES.unsafe_alloc_void_ptrs_from_tensors(list(constants.values()))
+        pairs = [
+            _Constant(name.encode(), _pointer_of(handle, None))
+            for name, handle in zip(constants, handles, strict=True)
+        ]
+        failed = code.AOTInductorModelContainerUpdateUserManagedConstantBufferPairs(
+            self._container, (_Constant * len(pairs))(*pairs), ctypes.c_size_t(len(pairs)), _IN_USE, _ALL
+        )
+        for handle in handles:  # the code keeps the memory by handles of its own; these end as tensors do
+            _HANDLES.alloc_tensor_by_stealing_from_void_ptr(handle)
+        if failed:
+            raise OSError(
+                f"the compiled code says {failed} to this layer's tensors; the lines before this one say why"
+            )
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         count = len(inputs)
@@ -56,3 +69,16 @@ class NativeLayer:
         if failed:
             raise RuntimeError(f"the compiled layer failed with {failed}; the lines before this one say why")
         return _HANDLES.alloc_tensor_by_stealing_from_void_ptr(_capsule(found[0], None, None))
+
+
+def native_code(package: Path) -> ctypes.CDLL:
+    """The code in `package`. Raises ValueError where it needs more than itself, OSError where it cannot be loaded."""
+    with (
+        zipfile.ZipFile(package) as packed,
+        tempfile.TemporaryDirectory(prefix="skerry-layers-") as folder,
+    ):
+        names = packed.namelist()
+        codes = [name for name in names if name.endswith(".so")]
+        if len(codes) != 1 or any(_OUTSIDE in name for name in names):
+            raise ValueError(f"{package} is not one layer's code alone: {', '.join(names)}")
+        return ctypes.CDLL(packed.extract(codes[0], folder))  # once loaded, the file is not read again

@@ -23,8 +23,8 @@ from workloads.serving.publish import publish
 
 REAL = os.environ.get("SKERRY_VLLM")
 ENGINE = ["--engine", "vllm", "--cache-mib", "256", "--vllm-arguments=--enforce-eager"]  # it starts sooner so
-# vLLM's build for CPUs hands over nothing for seconds where a token takes it 3 ms, so its model takes some 20 ms a token
-# as a served one does; one head of keys keeps 65,536 tokens of it within --cache-mib.
+# vLLM's build for CPUs hands over nothing for seconds where a token takes it 3 ms, so its model takes some 20 ms a
+# token, as a served one does; one head of keys keeps 65,536 tokens of it within --cache-mib.
 SIZES = (
     {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12}
     | {"num_attention_heads": 16, "num_key_value_heads": 1}
