@@ -5,7 +5,8 @@
 
 One layer is compiled and run for all: they differ in their tensors only, which whoever loads the code gives it. So it
 takes seconds and not minutes, and one file serves every model of a shape. The compiler fuses what surrounds the
-matrices, and reading the cache with attention: written out in sums there, while the plain path copies the keys it reads.
+matrices, and reading the cache with attention, which is written out in sums there; the plain path copies the keys that
+it reads.
 
 The file is code: a folder that others may write to is refused. It lies outside a model's digest, and its name
 says what it was made from, so another torch, processor or version of this program never loads it.
