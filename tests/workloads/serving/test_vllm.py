@@ -182,8 +182,11 @@ def test_a_client_that_leaves_a_whole_answer_stops_its_generation(ready: Running
     assert ready.metric("skerry_generated_tokens_total") - before < LONG
 
 
-def test_sigterm_lets_answers_finish_while_not_ready_and_ends_vllm_too(front: Serve) -> None:
-    server = front().wait_ready()
+def test_sigterm_lets_answers_finish_while_not_ready_ends_vllm_too_and_leaves_nothing(
+    front: Serve, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    temporary = tmp_path_factory.mktemp("t")  # a short name: sockets lie there
+    server = front(TMPDIR=str(temporary)).wait_ready()
     behind = children(server)
     with server.stream(WHOLE) as answer:
         lines = answer.iter_lines()
@@ -196,6 +199,7 @@ def test_sigterm_lets_answers_finish_while_not_ready_and_ends_vllm_too(front: Se
     assert chunks[-2]["choices"][0]["finish_reason"] == "length"
     assert server.exit_code() == 0
     assert behind and not [one for one in behind if one.is_running() and one.status() != "zombie"]
+    assert not list(temporary.iterdir())
 
 
 def test_a_stream_that_is_ended_early_is_an_incomplete_body(front: Serve) -> None:

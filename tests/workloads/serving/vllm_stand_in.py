@@ -8,6 +8,9 @@ STAND_IN (its URI and digest) names. `make vllm` runs the same tests with vLLM i
 
 import argparse
 import os
+import socket
+import tempfile
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,6 +49,8 @@ def main() -> None:
     args = parser.parse_args()
     with safe_open(args.folder / "model.safetensors", "pt") as weights:
         assert "model.norm.weight" in weights.keys()  # noqa: SIM118  no mapping
+    between = socket.socket(socket.AF_UNIX)  # vLLM's processes talk over such, and leave them lying about
+    between.bind(f"{tempfile.gettempdir()}/{uuid.uuid4()}")
     uri, digest = os.environ["STAND_IN"].split()
     state = State(args.served_model_name, digest, Engine(1000, int(args.max_num_seqs)))
     load(

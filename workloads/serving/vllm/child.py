@@ -20,9 +20,12 @@ END_SECONDS = 20.0  # from SIGTERM, without requests, until it is killed
 
 
 class Child:
-    """One `vllm serve`, in a process group of its own: a terminal's Ctrl-C is the front's to handle."""
+    """One `vllm serve`, in a process group of its own: a terminal's Ctrl-C is the front's to handle.
 
-    def __init__(self, command: list[str], threads: int) -> None:
+    The sockets between its processes, and what else it leaves behind, lie in `scratch`.
+    """
+
+    def __init__(self, command: list[str], threads: int, scratch: Path) -> None:
         tied = [sys.executable, "-m", "workloads.serving.vllm.tied", str(os.getpid())]
         self._stopping = False
         self._process = subprocess.Popen(
@@ -30,7 +33,12 @@ class Child:
             cwd=Path(__file__).parents[3],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
-            env={**os.environ, **QUIET, "OMP_NUM_THREADS": str(threads)},
+            env={
+                **os.environ,
+                **QUIET,
+                "TMPDIR": str(scratch),
+                "OMP_NUM_THREADS": str(threads),
+            },
             start_new_session=True,
         )
 

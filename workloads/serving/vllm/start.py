@@ -66,7 +66,7 @@ class Launch:
             with self._changes:
                 if self._stopped:
                     return
-                self._child = Child([*line, *self._more], self._threads)
+                self._child = Child([*line, *self._more], self._threads, Path(self._scratch.name))
             self.vllm.figures.hear(self._child.wait_warm(self.vllm.socket, state.name))
         state.metrics.model(state.name, state.version, state.digest, artifact.scheme, self.vllm.figures)
         state.loaded = loaded
