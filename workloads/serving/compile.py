@@ -55,12 +55,12 @@ class FastLayers:
     """Runs a compiled layer over all layers of a decoder."""
 
     def __init__(self, file: Path, decoder: Decoder) -> None:
-        layers = [_named(layer.tensors()) for layer in decoder.layers]
+        layers = [named(layer.tensors()) for layer in decoder.layers]
         if decoder.device.type == "cpu":
             code = native_code(file)
             self._layers = [NativeLayer(code, tensors) for tensors in layers]
         else:
-            self._layers = [_loaded(file, tensors) for tensors in layers]
+            self._layers = [loaded_by_torch(file, tensors) for tensors in layers]
         self.sequences = SEQUENCES[decoder.device.type]
 
     def __call__(self, x: torch.Tensor, rotation: Rotation, step: Pass, cache: Cache) -> torch.Tensor:
@@ -72,20 +72,21 @@ class FastLayers:
         return x
 
 
-def _named(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+def named(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
     """A layer's tensors as the compiled code knows them."""
     return {f"tensor_{index}": tensor for index, tensor in enumerate(tensors)}
 
 
-def _loaded(file: Path, tensors: dict[str, torch.Tensor]) -> Callable[[list[torch.Tensor]], torch.Tensor]:
+def loaded_by_torch(
+    file: Path, tensors: dict[str, torch.Tensor]
+) -> Callable[[list[torch.Tensor]], torch.Tensor]:
     """A layer for a GPU: it only starts kernels there, so torch's own way does."""
     # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
     loader: Any = torch._C
     with _unpacked_for_now():
         package = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1)
-    package.load_constants(
-        tensors, False, True, True
-    )  # not the inactive ones, all of them, used where they lie
+    used = {name: tensors[name] for name in package.get_constant_fqns()}
+    package.load_constants(used, use_inactive=False, check_full_update=True, user_managed=True)
     return lambda inputs: package.boxed_run(inputs)[0]
 
 
@@ -110,7 +111,7 @@ class _DecodeLayer(nn.Module):
         super().__init__()
         self._architecture = architecture
         self._layer = layer
-        for name, tensor in _named(layer.tensors()).items():
+        for name, tensor in named(layer.tensors()).items():
             self.register_buffer(name, tensor)
 
     def forward(self, inputs: list[torch.Tensor]) -> torch.Tensor:

@@ -15,7 +15,17 @@ import torch
 
 from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
 from tests.workloads.serving.serving import ROOT, Running, until
-from workloads.serving.compile import NO_COMPILER, REFUSED, FastLayers, has_compiler, main, owned, read
+from workloads.serving.compile import (
+    NO_COMPILER,
+    REFUSED,
+    FastLayers,
+    has_compiler,
+    loaded_by_torch,
+    main,
+    named,
+    owned,
+    read,
+)
 from workloads.serving.flags import flags
 from workloads.serving.publish import publish
 
@@ -83,11 +93,17 @@ def test_servers_of_one_machine_compile_once_behind_their_first_answers_and_give
     run(batch, *sequences)
     assert batch.counts.fast_steps == batch.counts.decode_steps >= 49
     assert other_threads_run_meanwhile(fast, monkeypatch, lambda: run(batch, admit(batch, TEXT, 2)))
+    fast._layers = [
+        loaded_by_torch(file, named(layer.tensors())) for layer in batch.decoder.layers
+    ]  # as on a GPU
+    by_torch = [admit(batch, TEXT[:size], made) for size, made in UNEQUAL]
+    run(batch, *by_torch)
     slow = scheduler(plain)
     expected = [admit(slow, TEXT[:size], made) for size, made in UNEQUAL]
     run(slow, *expected)
     assert slow.counts.fast_steps == 0
-    assert [new_tokens(one) for one in sequences] == [new_tokens(one) for one in expected]
+    for made in (sequences, by_torch):
+        assert [new_tokens(one) for one in made] == [new_tokens(one) for one in expected]
 
 
 def other_threads_run_meanwhile(
