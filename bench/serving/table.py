@@ -43,9 +43,9 @@ def compare(bench: Benchmark, samples: dict[str, Sample]) -> None:
         eight >= 2 * single,
         f"{eight / single:.2f}x",
     )
-    bench.aim(f"{name} is 3x {FP32}", single >= 3 * eager, f"{single / eager:.2f}x, aim 3x")
+    bench.aim(f"{name} is 3x {FP32}", single >= 3 * eager, f"{single / eager:.3f}x, aim 3x")
     other = speed(samples[LLAMACPP], 1)
-    bench.aim(f"{name} is as fast as {LLAMACPP}", single >= other, f"{single / other:.2f}x, aim 1.0x")
+    bench.aim(f"{name} is as fast as {LLAMACPP}", single >= other, f"{single / other:.3f}x, aim 1.0x")
 
 
 def missed(bench: Benchmark) -> bool:

@@ -10,10 +10,9 @@ from fastapi import Request
 
 from workloads.serving.engine import Job, QueueFull
 from workloads.serving.exchange import CLIENT_LEFT, exchange
-from workloads.serving.models import Models
 from workloads.serving.openai import CHAT_DEFAULT_TOKENS, COMPLETION_DEFAULT_TOKENS, Ask
 from workloads.serving.prompts import prompt_tokens
-from workloads.serving.protocol import ApiError, not_ready, wrong
+from workloads.serving.protocol import ApiError, queue_full, wrong
 from workloads.serving.state import State
 from workloads.serving.terms import Piece, PromptTooLong
 
@@ -22,25 +21,6 @@ if TYPE_CHECKING:
     from workloads.serving.vllm.engine import Passage
 
 DISCONNECT_POLL_SECONDS = 0.1
-
-
-async def body(request: Request, models: Models) -> bytes:
-    """The whole body. Raises ApiError: 413 where it is too large, 408 where it does not come, 503 where the server
-    is about to end."""
-    raw, limits = bytearray(), models.limits
-    try:
-        async with models.receiving():
-            async for part in request.stream():
-                raw += part
-                if len(raw) > limits.body_bytes:
-                    message = f"the body is larger than {limits.body_bytes} bytes; send a shorter prompt"
-                    raise ApiError(413, message)
-    except TimeoutError:
-        if models.draining:
-            raise not_ready("shutting down", headers={"connection": "close"}) from None
-        message = f"the body did not arrive within {limits.body_seconds:g} seconds; send it faster"
-        raise ApiError(408, message, headers={"connection": "close"}) from None
-    return bytes(raw)
 
 
 async def accept(ask: Ask, state: State, request: Request) -> Job:
@@ -75,12 +55,6 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     told.job, told.prompt_tokens = job, len(prompt)
     state.metrics.ignored(told, ask.ignored)
     return job
-
-
-def queue_full() -> ApiError:
-    """The refusal where no place is free."""
-    message = "as many requests wait here as may; try again in a second, or another replica"
-    return ApiError(429, message, code="queue_full", headers={"retry-after": "1"})
 
 
 async def pieces(job: Job, state: State, request: Request) -> AsyncIterator[Piece]:

@@ -11,18 +11,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from workloads.serving import completions, embeddings, log, oip
 from workloads.serving.exchange import CLIENT_LEFT, begin, exchange
 from workloads.serving.models import Models
-from workloads.serving.protocol import ApiError
+from workloads.serving.protocol import ApiError, cut
 from workloads.serving.traces import Traces
 
 NO_ANSWER = 499  # counted as status where no answer could be sent
 KNOWN = (
-    "POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v2/models/NAME/infer, GET /v1/models, /v2"
+    "POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v2/models/NAME/infer, "
+    "GET /v1/models, /v2, /v2/models/NAME, /v2/health/live, /v2/health/ready, /metrics"
 )
+PROBE = ["GET", "HEAD"]  # some load balancers ask for the head only
 
 
 def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
     """The application over `models`; it answers before one is loaded, and says so."""
-    app = FastAPI(title="Skerry serving", docs_url=None, redoc_url=None, openapi_url=None)
+    # no redirects either: behind a gateway they would lead a prompt and its key to plain HTTP
+    app = FastAPI(
+        title="Skerry serving", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     app.add_middleware(_Account, models=models, traces=traces)
 
     @app.exception_handler(ApiError)
@@ -32,14 +37,14 @@ def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        message = f"{error.detail}: {request.method} {request.url.path}; there are {KNOWN}"
+        message = f"{error.detail}: {request.method} {cut(request.url.path)}; there are {KNOWN}"
         return _refusal(request, ApiError(error.status_code, message, headers=dict(error.headers or {})))
 
-    @app.get("/v2/health/live")
+    @app.api_route("/v2/health/live", methods=PROBE)
     async def live() -> Response:
         return JSONResponse({"live": True})
 
-    @app.get("/v2/health/ready")
+    @app.api_route("/v2/health/ready", methods=PROBE)
     async def ready() -> Response:
         return JSONResponse({"ready": models.ready}, 200 if models.ready else 503)
 
@@ -117,7 +122,8 @@ class _Account:
                 await _refusal(Request(scope), broken)(scope, receive, send_named)
         finally:
             self._models.open_answers -= 1
-            if scope["method"] == "POST":  # health and metrics are asked all the time
+            # health and metrics are asked all the time, and what is wrong or forbidden holds no drain
+            if scope["method"] == "POST" and not 400 <= status < 500:
                 self._models.asked_at = time.monotonic()
             if told.job is not None and not told.job.finished:  # the client left, or this answer broke
                 self._models.cancel(told)

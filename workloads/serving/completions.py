@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from workloads.serving.answers import accept, body, pieces, whole
+from workloads.serving.answers import accept, pieces, whole
+from workloads.serving.bodies import body
 from workloads.serving.engine import Job
 from workloads.serving.exchange import exchange
 from workloads.serving.models import Models
@@ -109,5 +110,5 @@ async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Req
 
 
 def event(content: dict[str, Any]) -> str:
-    """One server-sent event."""
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+    """One server-sent event, in ASCII: some clients take U+2028 and its like for the end of a line."""
+    return f"data: {json.dumps(content)}\n\n"

@@ -11,10 +11,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from workloads.serving.answers import body, queue_full, watched
+from workloads.serving.answers import watched
+from workloads.serving.bodies import body
 from workloads.serving.exchange import exchange
 from workloads.serving.models import Models
-from workloads.serving.protocol import ApiError, json_object, whole, whole_text, wrong
+from workloads.serving.protocol import ApiError, json_object, queue_full, whole, whole_text, wrong
 from workloads.serving.state import State
 from workloads.serving.terms import Counts, GivenUp, PromptTooLong
 
@@ -169,7 +170,11 @@ def texts_of(field: str, value: Any) -> list[str]:
         or not 0 < len(texts) <= MOST_TEXTS
         or not all(isinstance(text, str) and text for text in texts)
     ):
-        raise wrong(field, value, f"a non-empty string or a list of 1 to {MOST_TEXTS} of them")
+        raise wrong(
+            field,
+            value,
+            f"a non-empty string or a list of 1 to {MOST_TEXTS} of them (text, no token numbers)",
+        )
     return [whole_text(field, text) for text in texts]
 
 

@@ -15,6 +15,7 @@ from workloads.serving.linear import matrix
 from workloads.serving.terms import GivenUp, PromptTooLong
 
 BATCH = 32  # texts of a pass: enough to fill the matrices, little memory
+TOKEN_BYTES = 400  # the longest word that WordPiece makes one token of: 100 characters of four bytes
 
 
 class Encoder:
@@ -46,19 +47,12 @@ class Encoder:
     ) -> tuple[list[list[float]], int]:
         """One vector of length 1 per text, (N, C), and how many tokens were read.
 
-        Raises PromptTooLong for a text beyond the context: a cut text has another meaning. Raises GivenUp before
-        the first pass that finds `given_up`.
+        Raises PromptTooLong for a text beyond the context: a cut text has another meaning. Raises GivenUp between
+        two batches where `given_up` says so.
         """
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        limit = self.architecture.context_length
-        for index, row in enumerate(rows):
-            if len(row) > limit:
-                raise PromptTooLong(
-                    f"text {index} has {len(row)} tokens, this model's context is {limit}; shorten or split it"
-                )
-        order = sorted(
-            range(len(rows)), key=lambda index: len(rows[index])
-        )  # equals together: little padding
+        rows = self._tokens(texts, given_up)
+        # equals together: little padding
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         vectors: list[list[float]] = [[]] * len(rows)
         for start in range(0, len(order), BATCH):
             if given_up():
@@ -68,6 +62,29 @@ class Encoder:
             for index, vector in zip(batch, made, strict=True):
                 vectors[index] = vector
         return vectors, sum(map(len, rows))
+
+    def _tokens(self, texts: Sequence[str], given_up: Callable[[], bool]) -> list[list[int]]:
+        """The tokens of each text. What cannot fit is refused before it is cut into them, which takes a second and a
+        hundred megabytes for one."""
+        limit = self.architecture.context_length
+        for index, text in enumerate(texts):
+            if (size := len(text.encode())) > limit * TOKEN_BYTES:
+                raise PromptTooLong(
+                    f"text {index} has {size} bytes; this model's context is {limit} tokens, and a text of more than "
+                    f"{limit * TOKEN_BYTES} bytes is not cut into them; shorten or split it"
+                )
+        rows: list[list[int]] = []
+        for start in range(0, len(texts), BATCH):
+            if given_up():
+                raise GivenUp
+            for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + BATCH])):
+                if len(encoding.ids) > limit:
+                    raise PromptTooLong(
+                        f"text {len(rows)} has {len(encoding.ids)} tokens, this model's context is {limit}; "
+                        "shorten or split it"
+                    )
+                rows.append(encoding.ids)
+        return rows
 
     @torch.inference_mode()
     def _embed(self, rows: list[list[int]]) -> torch.Tensor:

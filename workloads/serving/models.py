@@ -3,15 +3,15 @@
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from workloads.serving.auth import Door
 from workloads.serving.exchange import Exchange
 from workloads.serving.limits import Limits
 from workloads.serving.metrics import Metrics
-from workloads.serving.protocol import ApiError
+from workloads.serving.protocol import ApiError, cut, queue_full
 from workloads.serving.state import State
 
 LAST_BODY_SECONDS = 1.0
@@ -32,9 +32,10 @@ class Models:
     """Requests whose answer is not completely handed to the network yet."""
 
     asked_at: float = field(default=-math.inf, init=False)
-    """When something was last asked of a model and answered or refused, in seconds of the monotonic clock."""
+    """When a request was last answered, or refused for no fault of its own, in seconds of the monotonic clock."""
 
     _patiences: set[asyncio.Timeout] = field(default_factory=set, init=False)
+    _large_bodies: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._by_name = {state.name: state for state in self.states}
@@ -43,7 +44,9 @@ class Models:
         """The model called `name`, ready or not. Raises ApiError(404) with the names there are."""
         if name not in self._by_name:
             names = ", ".join(map(repr, self._by_name))
-            message = f"model {name!r} is not served here; served {'are' if self.several else 'is'} {names}"
+            message = (
+                f"model {cut(name)!r} is not served here; served {'are' if self.several else 'is'} {names}"
+            )
             raise ApiError(404, message, "model", "model_not_found")
         return self._by_name[name]
 
@@ -79,6 +82,17 @@ class Models:
                 yield
             finally:
                 self._patiences.discard(patience)
+
+    @contextmanager
+    def large_body(self) -> Iterator[None]:
+        """While a large body arrives. Raises ApiError(429) where as many come as may."""
+        if self._large_bodies >= self.limits.large_bodies:
+            raise queue_full()
+        self._large_bodies += 1
+        try:
+            yield
+        finally:
+            self._large_bodies -= 1
 
     def end_receiving(self) -> None:
         """Wait no longer for bodies than a drain does; from the event loop, as often as wanted."""

@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from workloads.serving.answers import accept, body, whole
+from workloads.serving.answers import accept, whole
+from workloads.serving.bodies import body
 from workloads.serving.embeddings import embed, texts_of
 from workloads.serving.exchange import exchange
 from workloads.serving.models import Models

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+ECHOED = 100  # characters of what a client sent, at most, in a refusal
+
 
 class ApiError(Exception):
     """An answer with an OpenAI-shaped error body: HTTP `status`, message, and the field it is about."""
@@ -95,6 +97,17 @@ def not_ready(why: str, headers: dict[str, str] | None = None) -> ApiError:
     """The refusal of a server that does not answer yet, or no more."""
     message = f"this server is {why}; try another replica"
     return ApiError(503, message, code="not_ready", headers=headers)
+
+
+def queue_full() -> ApiError:
+    """The refusal where no place is free."""
+    message = "as many requests wait here as may; try again in a second, or another replica"
+    return ApiError(429, message, code="queue_full", headers={"retry-after": "1"})
+
+
+def cut(text: str) -> str:
+    """A name as a refusal may tell it: its beginning."""
+    return text if len(text) <= ECHOED else text[:ECHOED] + "…"
 
 
 def given(value: object) -> str:

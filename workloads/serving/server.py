@@ -175,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log_config=None,
         access_log=False,
         lifespan="off",
+        ws="none",
         server_header=False,
         http=patient(args.client_seconds),
         timeout_graceful_shutdown=CLOSE_SECONDS,

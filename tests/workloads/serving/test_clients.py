@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
+from workloads.serving.limits import Limits
 from workloads.serving.server import bind
 
 Serve = Callable[..., Running]
@@ -83,6 +85,30 @@ def test_only_so_much_of_a_body_is_taken_behind_its_answer(shared: Running) -> N
             eager.sendall(b" " * 100_000_000)
 
 
+def test_a_declared_length_beyond_the_limit_is_a_413_before_a_byte_of_it_is_taken(shared: Running) -> None:
+    with connect(shared) as large:
+        large.sendall(HEAD + b"expect: 100-continue\r\ncontent-length: 9999999999\r\n\r\n")
+        assert large.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_only_so_many_large_bodies_may_come_at_once_and_small_ones_pass_them(
+    serve: Serve, tiny_int8: dict[str, Any]
+) -> None:
+    server = serve(tiny_int8, "--client-seconds", "600").wait_ready()
+    limits = Limits()
+    begin = HEAD + b"content-length: %d\r\n\r\n" % limits.body_bytes + b" " * (limits.small_body_bytes + 1)
+    with contextlib.ExitStack() as stack:
+        coming = [stack.enter_context(connect(server)) for _ in range(limits.large_bodies + 1)]
+        for one in coming:
+            one.sendall(begin)
+        refused, _, _ = select.select(coming, [], [], PATIENCE_SECONDS)
+        answer = refused[0].recv(65536)
+        assert len(refused) == 1 and answer.startswith(b"HTTP/1.1 429 ") and b"retry-after: 1" in answer
+        assert server.complete().status_code == 200
+    large = " " * limits.small_body_bytes
+    until(lambda: server.complete(user=large).status_code == 200)  # those that left made room
+
+
 def test_an_answer_beyond_its_time_is_a_504_and_frees_its_slot(impatient: Running) -> None:
     late = impatient.complete(max_tokens=LONG)
     assert late.status_code == 504 and late.json()["error"]["code"] == "timeout"
@@ -130,6 +156,20 @@ def test_a_body_that_still_arrives_does_not_hold_the_drain(serve: Serve, tiny_in
         server.process.send_signal(signal.SIGTERM)
         answer = b"".join(iter(lambda: slow.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 503 ") and b"another replica" in answer
+    assert server.exit_code() == 0
+
+
+def test_a_drain_is_not_held_by_requests_that_are_wrong(serve: Serve, tiny_int8: dict[str, Any]) -> None:
+    server = serve(tiny_int8, "--drain-seconds", "600").wait_ready()
+    assert server.client.post("/v1/nothing").status_code == 404
+    server.process.send_signal(signal.SIGTERM)
+
+    def ended() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            assert server.client.post("/v1/nothing").status_code == 404
+        return server.process.poll() is not None
+
+    until(ended)
     assert server.exit_code() == 0
 
 

@@ -79,8 +79,17 @@ def test_a_text_beyond_the_context_is_refused_with_its_place(plain: Encoder) -> 
         plain.embed(["short", "word " * 300])
 
 
-def test_no_pass_begins_when_nobody_waits_any_more(plain: Encoder) -> None:
-    asked = iter([False, True])
+def test_a_text_that_cannot_fit_is_refused_before_it_is_cut_into_tokens(plain: Encoder) -> None:
+    asked = iter([True])
+    rule = "text 1 has 102401 bytes; this model's context is 256 tokens, and a text of more than 102400 bytes"
+    with pytest.raises(PromptTooLong, match=rule):
+        plain.embed(["short", "x" * 102_401], lambda: next(asked))
+    assert next(asked), "it was asked for before the text was refused"
+
+
+@pytest.mark.parametrize("batches", [1, 4], ids=["while texts are cut", "while vectors are made"])
+def test_no_batch_begins_when_nobody_waits_any_more(plain: Encoder, batches: int) -> None:
+    asked = iter([False] * batches + [True])
     with pytest.raises(GivenUp):
         plain.embed(["a"] * (2 * BATCH + 1), lambda: next(asked))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.workloads.serving.serving import NAME, Running, events, running
+from workloads.serving.completions import event
 from workloads.serving.openai import BIASES
 
 OK = {"model": NAME, "prompt": "x", "max_tokens": 2}
@@ -241,3 +242,27 @@ def test_an_unknown_route_and_a_wrong_method_are_openai_shaped_errors(shared: Ru
     assert "GET /v1/nothing" in shared.client.get("/v1/nothing").json()["error"]["message"]
     assert shared.client.get("/v1/completions").status_code == 405
     assert shared.client.get("/v1/completions").json()["error"]["type"] == "invalid_request_error"
+
+
+def test_another_spelling_of_a_route_is_no_redirect_that_could_carry_a_key_elsewhere(shared: Running) -> None:
+    for route in ("/v1/completions/", "/v2/health/live/"):
+        assert shared.client.post(route, json=OK).status_code == 404
+
+
+@pytest.mark.parametrize("route", ["live", "ready"])
+def test_a_load_balancer_may_ask_for_the_head_of_health_only(shared: Running, route: str) -> None:
+    answer = shared.client.head(f"/v2/health/{route}")
+    assert answer.status_code == 200 and not answer.content
+
+
+def test_a_refusal_says_the_beginning_only_of_a_long_name(shared: Running) -> None:
+    long = "n" * 50_000
+    said = refusal(shared, 404, {**OK, "model": long})["message"]
+    assert "n" * 100 + "…" in said and len(said) < 300
+    assert len(shared.client.get("/v1/" + long).text) < 600
+
+
+def test_an_event_is_one_line_whatever_a_client_takes_for_the_end_of_one() -> None:
+    text = "a\u2028b\x85c\u2029"
+    (line,) = event({"text": text}).strip().splitlines()
+    assert json.loads(line.removeprefix("data: ")) == {"text": text}

@@ -12,13 +12,14 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from workloads.serving.answers import body, queue_full, watched
+from workloads.serving.answers import watched
+from workloads.serving.bodies import body
 from workloads.serving.completions import BrokenAnswer, check_stream, event
 from workloads.serving.engine import QueueFull
 from workloads.serving.exchange import Exchange, exchange
 from workloads.serving.models import Models
 from workloads.serving.openai import COMPLETION_DEFAULT_TOKENS, HONOURED, NEUTRAL, Ask, read
-from workloads.serving.protocol import ApiError, json_object
+from workloads.serving.protocol import ApiError, json_object, queue_full
 from workloads.serving.state import State
 from workloads.serving.vllm.engine import Passage
 
