@@ -18,13 +18,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from workloads.serving.architecture import UnsupportedModel
 from workloads.serving.schemes import BFloat16, Float8, Int4, Int8, Keep, Scheme
 
 SCALE, DYNAMIC_SCALE, SCALES_ZEROS = "_scale", "_dynamic_scale", "_scales_zeros"  # suffixes
 
 
 def quantize(tensors: Iterable[tuple[str, torch.Tensor]], config: Scheme) -> dict[str, torch.Tensor]:
-    """The tensors to store for names and fp32 `tensors` under `config`; the input is left alone."""
+    """The tensors to store for names and fp32 `tensors` under `config`; the input is left alone.
+
+    Raises UnsupportedModel for a matrix that the scheme cannot hold.
+    """
     stored: dict[str, torch.Tensor] = {}
     for name, tensor in tensors:
         stored |= _matrix(name, tensor, config) if tensor.ndim == 2 else {name: tensor}
@@ -42,7 +46,7 @@ def _matrix(name: str, weight: torch.Tensor, config: Scheme) -> dict[str, torch.
             return {name: weight}
         case BFloat16():
             return {name: weight.to(torch.bfloat16)}
-        case Int4(group=group) if inner and weight.shape[1] % group == 0:
+        case Int4(group=group) if inner:
             return _int4_groups(name, weight, group)
         case Int8(dynamic=dynamic):
             return _int8_rows(name, weight, DYNAMIC_SCALE if dynamic and inner else SCALE)
@@ -63,6 +67,12 @@ def _int4_groups(name: str, weight: torch.Tensor, group: int) -> dict[str, torch
     Not by torchao: its rounding for CPUs wants zero to be one of the steps, which costs a model that was 4-bit before a
     second rounding. With a zero of its own such a group's values are met again.
     """
+    columns = weight.shape[1]
+    if columns % group:
+        raise UnsupportedModel(
+            f"scheme 'int4-weight-only': {name} has {columns} columns; it must be a multiple of {group}, the "
+            "columns of a group that shares a scale; publish as int8-weight-only"
+        )
     values = weight.unflatten(1, (-1, group))
     least, greatest = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
     # as bf16 stores them, so that values are chosen for what will be read

@@ -20,6 +20,7 @@ from workloads.serving.schemes import SCHEMES, UnsupportedScheme, find_scheme
 from workloads.serving.storage import read_tensors, write_tensors
 
 NAME = "model.layers.0.mlp.up_proj.weight"  # an inner matrix
+GROUP = 32  # columns of a 4-bit matrix come in groups of so many
 BYTES = {
     "none": 4,
     "bf16": 2,
@@ -29,6 +30,7 @@ BYTES = {
     "fp8": 1.13,
 }
 ON_CPU = [scheme for scheme in SCHEMES if scheme != "fp8"]
+SHAPES = [(48, 64), (257, 32), (3, 40), (1, 33), (3, 96), (1, 32), (1600, 32)]  # rows, columns
 
 
 def stored(scheme: str, rows: int, columns: int, name: str = NAME) -> dict[str, torch.Tensor]:
@@ -37,10 +39,17 @@ def stored(scheme: str, rows: int, columns: int, name: str = NAME) -> dict[str, 
 
 
 @pytest.mark.parametrize("tokens", [1, PACKED_TOKENS, PACKED_TOKENS + 1, INT4_PACKED_TOKENS + 1])
-@pytest.mark.parametrize(("rows", "columns"), [(48, 64), (257, 32), (3, 40), (1, 33), (1600, 32)])
-@pytest.mark.parametrize("scheme", ON_CPU)
+@pytest.mark.parametrize(
+    ("scheme", "rows", "columns"),
+    [
+        (scheme, *shape)
+        for scheme in ON_CPU
+        for shape in SHAPES
+        if scheme != "int4-weight-only" or shape[1] % GROUP == 0
+    ],
+)
 def test_the_fast_path_of_a_scheme_equals_its_plain_one(
-    scheme: str, tokens: int, rows: int, columns: int
+    scheme: str, rows: int, columns: int, tokens: int
 ) -> None:
     made = matrix(stored(scheme, rows, columns), NAME)
     x = torch.randn(tokens, columns)

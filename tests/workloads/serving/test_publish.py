@@ -162,6 +162,19 @@ def test_a_scheme_that_this_machine_does_not_compute_is_refused_and_leaves_nothi
     assert os.listdir(tmp_path) == []
 
 
+def test_a_matrix_that_four_bits_do_not_fit_is_refused_by_name_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = export(tmp_path / "export", intermediate_size=80)
+    flags = ["--source", str(source), "--scheme", "int4-weight-only", "--output", str(tmp_path / "out")]
+    assert main(flags) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and os.listdir(tmp_path) == ["export"]
+    assert "model.layers.0.mlp.down_proj.weight has 80 columns" in err and "a multiple of 32" in err
+    assert "publish as int8-weight-only" in err
+    publish(str(source), "int8-weight-only", str(tmp_path / "out"), QUICK)
+
+
 @pytest.mark.parametrize(
     ("source", "output", "words"),
     [
