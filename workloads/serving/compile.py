@@ -35,7 +35,7 @@ from torch import nn
 from workloads.manifest import ManifestError
 from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import Artifact, open_artifact
-from workloads.serving.device import DEVICES, find_device
+from workloads.serving.device import DEVICES, NoDevice, find_device
 from workloads.serving.layer import Layer, Rotation, layer_forward
 from workloads.serving.model import Cache, Decoder, Pass
 from workloads.serving.native import NativeLayer, native_code
@@ -250,7 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         artifact = open_artifact(local_path(args.model_uri, "--model-uri"), args.digest)
         architecture = artifact.architecture
-    except (ManifestError, SourceError) as error:
+        device = find_device(args.device)
+    except (ManifestError, SourceError, NoDevice) as error:
         print(f"compile: {error}", file=sys.stderr)
         return REFUSED
     try:
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"compile: --output {error}", file=sys.stderr)
         return REFUSED
-    decoder = Decoder(architecture, read_tensors(artifact.weights, find_device(args.device)))
+    decoder = Decoder(architecture, read_tensors(artifact.weights, device))
     if args.work:
         _work_in(args.work)
     print(compiled(artifact, decoder, args.threads, folder), flush=True)

@@ -1,7 +1,9 @@
 """Compiled layers are a faster way to the plain answers, and a server that lacks them answers all the same."""
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 import threading
 import time
@@ -197,6 +199,23 @@ def test_the_command_refuses_another_model_than_the_one_it_was_told_and_leaves_n
     place = ["--model-uri", plain["uri"], "--digest", plain["digest"], "--threads", "1"]
     assert main([*place, "--output", str(tmp_path / "cache"), *change]) == REFUSED
     assert words in capsys.readouterr().err and not (tmp_path / "cache").exists()
+
+
+def test_the_command_refuses_a_gpu_that_is_not_there_and_leaves_nothing(
+    plain: dict[str, Any], tmp_path: Path
+) -> None:
+    place = ["--model-uri", plain["uri"], "--digest", plain["digest"], "--output", str(tmp_path / "cache")]
+    done = subprocess.run(
+        [sys.executable, "-m", "workloads.serving.compile", *place, "--threads", "1", "--device", "cuda"],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "CXX": sys.executable},  # no compiler is reached
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert done.stderr.startswith("compile: --device cuda: torch sees no NVIDIA GPU here")
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "cache").exists()
 
 
 def test_the_command_refuses_to_compile_for_no_thread(
