@@ -28,9 +28,11 @@ class ChatTemplate:
         """The prompt for `messages`. Raises ApiError(400) where the template refuses them."""
         try:
             return self._template.render(messages=messages, add_generation_prompt=True, **self._tokens)
-        except TemplateError as error:
+        except Exception as error:  # a template computes, so it raises what Python raises, too
+            # only what a template itself says is told: other errors may quote a message
+            why = str(error) if isinstance(error, TemplateError) else f"it raised {type(error).__name__}"
             raise ApiError(
-                400, f"messages do not fit this model's chat template: {error}", "messages"
+                400, f"messages do not fit this model's chat template: {why}", "messages"
             ) from error
 
 
