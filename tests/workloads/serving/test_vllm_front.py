@@ -1,5 +1,6 @@
 """What the front of engine vllm makes of artifacts, requests and broken streams; vLLM itself has no part in it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from aiohttp import web
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.workloads.serving.conftest import QUICK, TEMPLATE, export
@@ -25,6 +27,7 @@ from workloads.serving.limits import Limits
 from workloads.serving.openai import read
 from workloads.serving.publish import publish
 from workloads.serving.state import State
+from workloads.serving.vllm.engine import Vllm
 from workloads.serving.vllm.front import REFUSED, content
 from workloads.serving.vllm.layout import lay_out, llama_config
 
@@ -74,6 +77,36 @@ def test_a_file_that_was_replaced_since_it_was_verified_is_not_held(
     (tmp_path / "model.safetensors").write_bytes(b"another model")
     with pytest.raises(ManifestError, match="expected sha256"):
         hold(tmp_path, "model.safetensors", facts)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(500, b""), (500, b"vllm:generation_tokens_total 0.0\n"), (200, b'{"error": "none"}'), (200, b"\xff")],
+)
+def test_what_vllm_says_in_place_of_its_metrics_leaves_the_last_figures(
+    tmp_path_factory: pytest.TempPathFactory, status: int, body: bytes
+) -> None:
+    told = "vllm:generation_tokens_total 7.0\n"
+    answers = iter([web.Response(text=told), web.Response(status=status, body=body)])
+    vllm = Vllm(tmp_path_factory.mktemp("v") / "s", 1)  # a short name: a socket
+
+    async def answer(request: web.Request) -> web.Response:
+        return next(answers)
+
+    async def ask_twice() -> list[str]:
+        app = web.Application()
+        app.router.add_get("/metrics", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.UnixSite(runner, vllm.socket).start()
+        try:
+            return [await vllm.metrics(), await vllm.metrics()]
+        finally:
+            await vllm.session.close()
+            await runner.cleanup()
+
+    assert asyncio.run(ask_twice()) == [told, ""]
+    assert vllm.figures.counts().generated_tokens == 7
 
 
 def asked(chat: bool = False, limit: int | None = None, **fields: Any) -> dict[str, Any]:

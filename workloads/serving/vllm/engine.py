@@ -122,10 +122,11 @@ class Vllm:
             passage.cancel()
 
     async def metrics(self) -> str:
-        """What only vLLM tells, after `figures` took in all that it told; nothing while it does not answer."""
+        """What only vLLM tells, after `figures` took in all that it told; nothing while it tells none."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS), self.session.get(f"{BASE}/metrics") as response:
-                return self.figures.hear(await response.text())
+                response.raise_for_status()
+                return self.figures.hear(await response.text(errors="replace"))
         except (aiohttp.ClientError, OSError, TimeoutError):
             return ""
 

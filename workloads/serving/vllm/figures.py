@@ -23,9 +23,16 @@ class Figures:
         self._blocks = self._block_tokens = 0
 
     def hear(self, said: str) -> str:
-        """Take in vLLM's metrics, in Prometheus form; returns those that only vLLM can have, in the same form."""
+        """Take in vLLM's metrics, in Prometheus form; returns those that only vLLM can have, in the same form.
+
+        What is no metrics, a page of an error, changes nothing and holds none.
+        """
+        try:
+            families = list(text_string_to_metric_families(said))
+        except ValueError:
+            return ""
         found: dict[str, float] = defaultdict(float)
-        for family in text_string_to_metric_families(said):
+        for family in families:
             for sample in family.samples:
                 found[sample.name] += sample.value
                 shape = [sample.labels.get(label, "") for label in ("num_gpu_blocks", "block_size")]
