@@ -197,8 +197,19 @@ def _check_engine(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
             f"--vllm {args.vllm}: no such command; install vLLM beside this Python, or say where it is"
         )
     for word in args.vllm_arguments:
-        if (name := word.partition("=")[0].replace("_", "-")) in DECIDED_HERE:
-            parser.error(f"--vllm-arguments {name}: this server decides it; leave it out")
+        if decided := _decided(word):
+            name = re.split("[=.]", word)[0]
+            parser.error(
+                f"--vllm-arguments {name}: vLLM takes it for {' or '.join(decided)}, and this server decides it; "
+                "leave it out"
+            )
+
+
+def _decided(word: str) -> list[str]:
+    """Those of DECIDED_HERE that vLLM may take `word` for: it reads `_` as `-`, any beginning of a name as the name,
+    `--no-NAME` as its opposite, and `--NAME.KEY` as a part of its value."""
+    name = re.split("[=.]", word)[0].replace("_", "-").replace("--no-", "--", 1)
+    return sorted(one for one in DECIDED_HERE if name.startswith("--") and one.startswith(name))
 
 
 def _loopback(host: str) -> bool:

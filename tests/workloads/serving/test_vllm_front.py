@@ -23,6 +23,7 @@ from workloads.manifest import ManifestError
 from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import hold, open_artifact
 from workloads.serving.engine import Engine
+from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
 from workloads.serving.openai import read
 from workloads.serving.publish import publish
@@ -30,6 +31,9 @@ from workloads.serving.state import State
 from workloads.serving.vllm.engine import Vllm
 from workloads.serving.vllm.front import REFUSED, content
 from workloads.serving.vllm.layout import lay_out, llama_config
+
+SERVED = ["--model-uri", "/none", "--model-name", "m", "--digest", "sha256:" + "0" * 64]
+SERVED += ["--engine", "vllm", "--vllm", sys.executable]
 
 
 def laid_out(artifact: dict[str, Any], place: Path) -> Any:
@@ -107,6 +111,34 @@ def test_what_vllm_says_in_place_of_its_metrics_leaves_the_last_figures(
 
     assert asyncio.run(ask_twice()) == [told, ""]
     assert vllm.figures.counts().generated_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("word", "stands_for"),
+    [
+        ("--port", "--port"),
+        ("--max-num-se", "--max-num-seqs"),
+        ("--max_num_se=999", "--max-num-seqs"),
+        ("--enable-log-req", "--enable-log-requests"),
+        ("--no-enable_log_req", "--enable-log-requests"),
+        ("--served-model.a=b", "--served-model-name"),
+        ("--mod", "--model"),
+        ("--ho", "--host"),
+    ],
+)
+def test_an_argument_that_vllm_takes_for_one_that_is_decided_here_is_refused(
+    capsys: pytest.CaptureFixture[str], word: str, stands_for: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        flags([*SERVED, "--vllm-arguments", f"--enforce-eager {word}"])
+    assert ended.value.code == 2
+    assert f"vLLM takes it for {stands_for}, and this server decides it" in capsys.readouterr().err
+
+
+def test_arguments_of_vllm_that_only_look_like_those_decided_here_are_taken() -> None:
+    words = ["--max-num-batched-tokens", "4096", "--model-impl=auto", "-tp", "2", "--kv-cache-dtype", "auto"]
+    words += ["--hf-overrides.dtype", "-", "--enable-prefix-caching", "--no-enable-chunked-prefill"]
+    assert flags([*SERVED, "--vllm-arguments", " ".join(words)]).vllm_arguments == words
 
 
 def asked(chat: bool = False, limit: int | None = None, **fields: Any) -> dict[str, Any]:
