@@ -64,7 +64,11 @@ class Scheduler:
         taken = self._blocks.take(prompt, len(prompt) + options.max_tokens)
         if taken is None:
             return None
-        sequence = Sequence(prompt, options, *taken, self._ends, self._tokenizer, self.decoder.device)
+        try:
+            sequence = Sequence(prompt, options, *taken, self._ends, self._tokenizer, self.decoder.device)
+        except BaseException:
+            self._blocks.give_back(taken[0])
+            raise
         self._running.append(sequence)
         self.counts.prompt_tokens += len(prompt)
         self.counts.prefix_tokens += sequence.cached

@@ -262,6 +262,15 @@ def test_one_that_is_dropped_leaves_its_part_of_the_cache_at_once(plain: dict[st
         assert batch.cache_usage == 0
 
 
+def test_one_that_cannot_be_made_gives_back_its_part_of_the_cache(plain: dict[str, Any]) -> None:
+    batch = scheduler(plain)
+    run(batch, admit(batch, TEXT[:40], 5))  # blocks that are kept are taken, too
+    with pytest.raises(ValueError, match="Overflow"):
+        admit(batch, TEXT[:50], 5, seed=2**70)
+    assert batch.cache_usage == 0
+    assert admit(batch, TEXT[:50], 5).cached == 2 * BLOCK_TOKENS
+
+
 def test_an_answer_that_breaks_is_its_own_and_the_others_go_on(plain: dict[str, Any]) -> None:
     batch = scheduler(plain)
     good = admit(batch, TEXT[:8], 5)
