@@ -29,6 +29,7 @@ from workloads.serving.compile import (
     read,
 )
 from workloads.serving.flags import flags
+from workloads.serving.publish import main as publish_main
 from workloads.serving.publish import publish
 
 Serve = Callable[..., Running]
@@ -168,12 +169,19 @@ def test_the_command_without_a_compiler_says_what_to_install(
 
 
 def test_the_commands_of_the_how_to_are_understood_and_mean_the_same_folder(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (ROOT / "docs" / "how-to" / "publish-a-model.md").read_text()
     (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    compile_it, serve_it = (
+    publish_it, compile_it, serve_it = (
         shlex.split(line.replace("$digest", "sha256:" + "0" * 64))[3:] for line in block.splitlines()
+    )
+    publish_it = publish_it[: publish_it.index("|")]
+    assert publish_main([*publish_it, "--judge-bytes", "1"]) == REFUSED  # so the flags were taken
+    assert "--judge-bytes 1: must be" in capsys.readouterr().err
+    published = Path(publish_it[publish_it.index("--output") + 1])
+    assert (
+        flags(serve_it).models[0].place == Path(compile_it[compile_it.index("--model-uri") + 1]) == published
     )
     monkeypatch.setenv("CXX", "/nothing/here/g++")
     assert main(compile_it) == NO_COMPILER  # so the flags were taken
