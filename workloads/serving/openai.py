@@ -103,7 +103,8 @@ def read(body: dict[str, Any], chat: bool, refused: Mapping[str, tuple[object, .
     refuse(streaming, {"include_obfuscation": (False,)}, "stream_options.")
     stream = flag(body, "stream")
     messages = read_messages(body.get("messages")) if chat else None
-    ignored = len(body.keys() - HONOURED - NEUTRAL.keys() - MEANINGLESS) + len(streaming.keys() - STREAMING)
+    known = HONOURED - {"prompt" if chat else "messages"} | NEUTRAL.keys() | MEANINGLESS
+    ignored = len(body.keys() - known) + len(streaming.keys() - STREAMING)
     return Ask(
         model=model,
         prompt=None if chat else _prompt(body.get("prompt")),
