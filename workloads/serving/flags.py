@@ -18,7 +18,8 @@ ENGINES = ("torch", "vllm")
 CACHE_MIB = 256  # of engine torch
 DECIDED_HERE = {
     "--uds", "--host", "--port", "--served-model-name", "--max-num-seqs", "--dtype", "--load-format", "--api-key",
-    "--model", "--generation-config", "--enable-log-requests", "--disable-uvicorn-access-log", "--config", "--kv-cache-memory-bytes",
+    "--model", "--generation-config", "--enable-log-requests", "--disable-uvicorn-access-log", "--config",
+    "--kv-cache-memory-bytes",
 }  # fmt: skip
 """Arguments of vLLM that the contract fixes, or that have a flag here."""
 
