@@ -26,6 +26,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from workloads.serving.architecture import Architecture
 from workloads.serving.artifact import Artifact, open_artifact
 from workloads.serving.device import DEVICES, NoDevice, find_device
 from workloads.serving.layer import Layer, Rotation, layer_forward
+from workloads.serving.linear import Int4Linear
 from workloads.serving.model import Cache, Decoder, Pass
 from workloads.serving.native import NativeLayer, native_code
 from workloads.serving.source import SourceError, local_path
@@ -47,6 +49,7 @@ COMPILER = {
     "aot_inductor.precompile_headers": False,  # they are read once: to prepare them first takes longer
     "aot_inductor.package_constants_in_so": False,  # a layer's tensors are those of whoever loads the code
 }
+TENSOR = "tensor_"  # and its place in a layer: the name of a constant in the compiled code
 REFUSED, NO_COMPILER, ENDED = 2, 3, 4
 _SOURCES = ("compile.py", "layer.py", "linear.py")  # what the compiled code follows from
 
@@ -55,12 +58,12 @@ class FastLayers:
     """Runs a compiled layer over all layers of a decoder."""
 
     def __init__(self, file: Path, decoder: Decoder) -> None:
-        layers = [named(layer.tensors()) for layer in decoder.layers]
+        constants = [partial(constant, layer) for layer in decoder.layers]
         if decoder.device.type == "cpu":
             code = native_code(file)
-            self._layers = [NativeLayer(code, tensors) for tensors in layers]
+            self._layers = [NativeLayer(code, of_layer) for of_layer in constants]
         else:
-            self._layers = [loaded_by_torch(file, tensors) for tensors in layers]
+            self._layers = [loaded_by_torch(file, of_layer) for of_layer in constants]
         self.sequences = SEQUENCES[decoder.device.type]
 
     def __call__(self, x: torch.Tensor, rotation: Rotation, step: Pass, cache: Cache) -> torch.Tensor:
@@ -72,21 +75,27 @@ class FastLayers:
         return x
 
 
-def named(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A layer's tensors as the compiled code knows them."""
-    return {f"tensor_{index}": tensor for index, tensor in enumerate(tensors)}
+def constant(layer: Layer, name: str) -> torch.Tensor:
+    """What the compiled code knows by `name`. Raises ValueError for what this layer has not."""
+    if name.startswith(TENSOR):
+        return layer.tensors()[int(name.removeprefix(TENSOR))]
+    if isinstance(
+        layer.q, Int4Linear
+    ):  # the compiler makes a constant of the group's size, once for each product
+        return torch.tensor(layer.q.group)
+    raise ValueError(f"the compiled code asks for {name}, which no layer has")
 
 
 def loaded_by_torch(
-    file: Path, tensors: dict[str, torch.Tensor]
+    file: Path, constant: Callable[[str], torch.Tensor]
 ) -> Callable[[list[torch.Tensor]], torch.Tensor]:
     """A layer for a GPU: it only starts kernels there, so torch's own way does."""
     # the class behind torch._inductor.aoti_load_package, without importing the whole compiler
     loader: Any = torch._C
     with _unpacked_for_now():
         package = loader._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1)
-    used = {name: tensors[name] for name in package.get_constant_fqns()}
-    package.load_constants(used, use_inactive=False, check_full_update=True, user_managed=True)
+    constants = {name: constant(name) for name in package.get_constant_fqns()}
+    package.load_constants(constants, use_inactive=False, check_full_update=True, user_managed=True)
     return lambda inputs: package.boxed_run(inputs)[0]
 
 
@@ -111,8 +120,8 @@ class _DecodeLayer(nn.Module):
         super().__init__()
         self._architecture = architecture
         self._layer = layer
-        for name, tensor in named(layer.tensors()).items():
-            self.register_buffer(name, tensor)
+        for index, tensor in enumerate(layer.tensors()):
+            self.register_buffer(f"{TENSOR}{index}", tensor)
 
     def forward(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         x, cos, sin, positions, places, table, keys, values = inputs

@@ -7,7 +7,7 @@ torch's own binding holds the interpreter's lock while a layer computes (torch/c
 import ctypes
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ class _Constant(ctypes.Structure):
 class NativeLayer:
     """The code of a package that torch's compiler made for a CPU, over one layer's tensors: tensors in, one out."""
 
-    def __init__(self, code: ctypes.CDLL, constants: Mapping[str, torch.Tensor]) -> None:
-        """`constants` are used where they lie. Raises OSError where the code cannot be set up with them."""
+    def __init__(self, code: ctypes.CDLL, constant: Callable[[str], torch.Tensor]) -> None:
+        """`constant` finds what the code knows by a name; it is used where it lies. Raises what that raises, and
+        OSError where the code cannot be set up."""
         self._run = code.AOTInductorModelContainerRun
         self._container = ctypes.c_void_p()
         failed = code.AOTInductorModelContainerCreateWithDevice(
@@ -43,10 +44,10 @@ class NativeLayer:
             raise OSError(
                 f"the compiled code says {failed} to being set up; the lines before this one say why"
             )
-        handles = _HANDLES.unsafe_alloc_void_ptrs_from_tensors(list(constants.values()))
+        names = _constants(code, self._container)
+        handles = _HANDLES.unsafe_alloc_void_ptrs_from_tensors([constant(name.decode()) for name in names])
         pairs = [
-            _Constant(name.encode(), _pointer_of(handle, None))
-            for name, handle in zip(constants, handles, strict=True)
+            _Constant(name, _pointer_of(handle, None)) for name, handle in zip(names, handles, strict=True)
         ]
         failed = code.AOTInductorModelContainerUpdateUserManagedConstantBufferPairs(
             self._container, (_Constant * len(pairs))(*pairs), ctypes.c_size_t(len(pairs)), _IN_USE, _ALL
@@ -82,3 +83,17 @@ def native_code(package: Path) -> ctypes.CDLL:
         if len(codes) != 1 or any(_OUTSIDE in name for name in names):
             raise ValueError(f"{package} is not one layer's code alone: {', '.join(names)}")
         return ctypes.CDLL(packed.extract(codes[0], folder))  # once loaded, the file is not read again
+
+
+def _constants(code: ctypes.CDLL, container: ctypes.c_void_p) -> list[bytes]:
+    """The names of all that the code computes with and was not given as an input."""
+    count, name, names = ctypes.c_size_t(), ctypes.c_char_p(), list[bytes]()
+    failed = code.AOTInductorModelContainerGetNumConstants(container, ctypes.byref(count))
+    for index in range(count.value):
+        failed = failed or code.AOTInductorModelContainerGetConstantName(
+            container, ctypes.c_size_t(index), ctypes.byref(name)
+        )
+        names.append(name.value or b"")
+    if failed:
+        raise OSError(f"the compiled code says {failed} to being asked for its constants")
+    return names

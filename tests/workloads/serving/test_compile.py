@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,24 @@ import torch
 
 from tests.workloads.serving.batches import admit, new_tokens, run, scheduler
 from tests.workloads.serving.serving import ROOT, Running, until
+from workloads.serving.artifact import open_artifact
 from workloads.serving.compile import (
     NO_COMPILER,
     REFUSED,
     FastLayers,
+    compiled,
+    constant,
     has_compiler,
     loaded_by_torch,
     main,
-    named,
     owned,
     read,
 )
 from workloads.serving.flags import flags
+from workloads.serving.model import Pass
 from workloads.serving.publish import main as publish_main
 from workloads.serving.publish import publish
+from workloads.serving.quality import Gate
 
 Serve = Callable[..., Running]
 TEXT = [index * 7 % 256 for index in range(60)]
@@ -96,9 +101,8 @@ def test_servers_of_one_machine_compile_once_behind_their_first_answers_and_give
     run(batch, *sequences)
     assert batch.counts.fast_steps == batch.counts.decode_steps >= 49
     assert other_threads_run_meanwhile(fast, monkeypatch, lambda: run(batch, admit(batch, TEXT, 2)))
-    fast._layers = [
-        loaded_by_torch(file, named(layer.tensors())) for layer in batch.decoder.layers
-    ]  # as on a GPU
+    # as on a GPU
+    fast._layers = [loaded_by_torch(file, partial(constant, layer)) for layer in batch.decoder.layers]
     by_torch = [admit(batch, TEXT[:size], made) for size, made in UNEQUAL]
     run(batch, *by_torch)
     slow = scheduler(plain)
@@ -107,6 +111,26 @@ def test_servers_of_one_machine_compile_once_behind_their_first_answers_and_give
     assert slow.counts.fast_steps == 0
     for made in (sequences, by_torch):
         assert [new_tokens(one) for one in made] == [new_tokens(one) for one in expected]
+
+
+def test_four_bit_layers_take_the_constants_that_their_compiler_adds(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    four = publish(str(tiny), "int4-weight-only", str(tmp_path / "four"), Gate(100.0, 2000, ("def f(",)))
+    decoder = scheduler(four).decoder
+    if not has_compiler():
+        return  # that a server says so, another test shows
+    artifact = open_artifact(tmp_path / "four", four["digest"])
+    file = compiled(artifact, decoder, torch.get_num_threads(), owned(tmp_path / "layers"))
+    at, table = torch.tensor([1, 1]), torch.tensor([[0, 1], [10, 11]])
+    step = Pass(torch.tensor([65, 70]), at, table[:, 1], table, None, [], torch.arange(2))
+    plain = decoder.forward(step, decoder.new_cache(16))
+    decoder.fast = FastLayers(file, decoder)
+    assert decoder.fast_for(step) is not None
+    fast = decoder.forward(step, decoder.new_cache(16))
+    torch.testing.assert_close(fast, plain, atol=0.1 * float(plain.std()), rtol=0.0)
+    assert float((plain[0] - plain[1]).abs().max()) > float(plain.std()), "or any answer would do"
 
 
 def other_threads_run_meanwhile(
