@@ -30,7 +30,7 @@ class Int8:
     """Matrices become int8 with one symmetric fp32 scale per row.
 
     With `dynamic` the inner ones take int8 inputs as well, rounded per token: on a CPU the quickest for many tokens
-    in a pass, and for one nearly as quick as 4 bits. Embedding and output are not dynamic: there one row or exact
+    in a pass, and for one about as quick as 4 bits. Embedding and output are not dynamic: there one row or exact
     scores are wanted. A decoder's inputs are evened out before (smooth.py).
     """
 
