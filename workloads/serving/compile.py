@@ -79,9 +79,8 @@ def constant(layer: Layer, name: str) -> torch.Tensor:
     """What the compiled code knows by `name`. Raises ValueError for what this layer has not."""
     if name.startswith(TENSOR):
         return layer.tensors()[int(name.removeprefix(TENSOR))]
-    if isinstance(
-        layer.q, Int4Linear
-    ):  # the compiler makes a constant of the group's size, once for each product
+    # of the group's size the compiler makes a constant, once for each product
+    if isinstance(layer.q, Int4Linear):
         return torch.tensor(layer.q.group)
     raise ValueError(f"the compiled code asks for {name}, which no layer has")
 
