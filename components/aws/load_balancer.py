@@ -96,7 +96,7 @@ class AwsRegionEndpoint(pulumi.ComponentResource):
             target_type="instance",
             protocol="HTTP",
             port=NODE_PORT,
-            deregistration_delay=settings.drain_seconds,
+            deregistration_delay=settings.drain,
             health_check=health_check(settings.health),
             opts=mine,
         )

@@ -204,7 +204,7 @@ def _listener(address: Address, filters: list[Json], routes: list[Json], endpoin
         "stat_prefix": "http",
         "stream_idle_timeout": f"{endpoint.idle_timeout_seconds}s",
         "request_headers_timeout": "10s",
-        "drain_timeout": f"{endpoint.drain_seconds}s",
+        "drain_timeout": f"{endpoint.drain}s",
         "local_reply_config": {
             "mappers": [
                 {

@@ -173,7 +173,7 @@ class GcpGlobalLoadBalancer(pulumi.ComponentResource):
             backends=Output.all(**handles).apply(lambda told: backends(told, scalers, args["rate"])),
             health_checks=self.health_check.id,
             timeout_sec=settings.request_timeout_seconds,
-            connection_draining_timeout_sec=settings.drain_seconds,
+            connection_draining_timeout_sec=settings.drain,
             log_config={"enable": True, "sample_rate": 1.0},
             opts=mine,
         )

@@ -122,13 +122,13 @@ class K8sGateway(pulumi.ComponentResource):
                 "failureThreshold": 2,
             },
             livenessProbe={"tcpSocket": {"port": "http"}, "periodSeconds": 10, "failureThreshold": 3},
-            lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS + settings.drain_seconds}}},
+            lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS + settings.drain}}},
             volumeMounts=[{"name": "config", "mountPath": FOLDER, "readOnly": True}],
         )
         return pods.pod(
             main,
             COMPONENT,
-            terminationGracePeriodSeconds=NOTICE_SECONDS + settings.drain_seconds + 10,
+            terminationGracePeriodSeconds=NOTICE_SECONDS + settings.drain + 10,
             topologySpreadConstraints=pods.spread([ZONE, pods.HOSTNAME], pods.GATEWAY),
             volumes=[
                 {"name": "config", "configMap": {"name": self.config.metadata.apply(lambda made: made.name)}}

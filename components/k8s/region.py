@@ -119,7 +119,7 @@ class K8sRegion(pulumi.ComponentResource):
             placement=placement,
             identity=self._identity(f"serve-{service.name}", Grant(uri, Access.READ)),
             model_uri=uri,
-            drain_seconds=self._endpoint.drain_seconds,
+            drain_seconds=self._endpoint.drain,
             opts=self._child(_standing(after) if after else None),
         )
         return Service(service.name, service.replicas, made.address)

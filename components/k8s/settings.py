@@ -18,6 +18,11 @@ IMAGE_RULE = f"an image is pinned by its digest, REGISTRY/NAME@sha256:..., or {U
 DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
 DOMAIN_RULE = "a domain is a host name such as inference.example.com"
 
+LONGEST_DRAIN_SECONDS = 3600
+"""Longest deregistration delay of a target group (Elastic Load Balancing API, TargetGroupAttribute
+`deregistration_delay.timeout_seconds`), and longest connection draining of a backend service (Compute Engine API,
+`connectionDraining.drainingTimeoutSec`), both read 2026-12-01."""
+
 Image = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 Domain = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
 
@@ -69,6 +74,7 @@ def cluster_rules(
         )
     if Layer.PLATFORM.value in layers:
         yield from _networks_fit_regions(parts, networks)
+    yield from _answers_can_end(parts)
     yield from _models_can_be_had(parts, bucket)
     yield from _replicas_can_be_replaced(parts, name)
 
@@ -110,6 +116,20 @@ def _replicas_can_be_replaced(parts: Parts, target: str) -> Iterable[Mistake]:
                 f"its services may have {replicas} replicas, and a new one needs a node before an old one leaves",
                 f"Raise it to {replicas + 1}, or ask for fewer replicas",
             )
+
+
+def _answers_can_end(parts: Parts) -> Iterable[Mistake]:
+    """A drain that is left out lasts as long as the longest answer, and load balancers have an upper limit for it."""
+    endpoint = parts.endpoint()
+    if endpoint is not None and endpoint.drain > LONGEST_DRAIN_SECONDS:
+        yield Mistake(
+            "endpoint.request_timeout_seconds",
+            endpoint.request_timeout_seconds,
+            f"a drain that is left out lasts as long as the longest answer, and a load balancer drains for at most "
+            f"{LONGEST_DRAIN_SECONDS} seconds",
+            f"Choose at most {LONGEST_DRAIN_SECONDS}, or set endpoint.drain_seconds: answers that are still running "
+            "after it are cut when a gateway is replaced",
+        )
 
 
 def _models_can_be_had(parts: Parts, bucket: str) -> Iterable[Mistake]:

@@ -120,7 +120,7 @@ class LocalRegion(pulumi.ComponentResource):
                 "threads": pool.threads,
                 "port": service_port(self._target.port, self._index, self._served),
                 "limits": service.limits,
-                "drain_seconds": self._endpoint.drain_seconds,
+                "drain_seconds": self._endpoint.drain,
             },
             self._child(_standing(after) if after else None),
         )

@@ -229,10 +229,17 @@ class EndpointSettings(Frozen):
     idle_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=60, description="Longest pause within an answer."
     )
-    drain_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=10,
-        description="How long running answers may take to finish when a replica stops.",
+    drain_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
+        default=None,
+        description="How long running answers may take to finish when a replica or a gateway stops. Left out, as long "
+        "as the longest answer.",
     )
     health: HealthSettings = Field(
         default=HealthSettings(), description="Health checks of replicas and regions."
     )
+
+    @property
+    def drain(self) -> int:
+        """Seconds that running answers have to finish when a replica or a gateway stops: `drain_seconds`, or the
+        longest answer where it is left out."""
+        return self.request_timeout_seconds if self.drain_seconds is None else self.drain_seconds

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.settings.base import Frozen
 from components.settings.items import (
+    EndpointSettings,
     Layer,
     ModelSettings,
     PoolSettings,
@@ -50,6 +51,13 @@ class Parts:
         """Whether these are all names: one that is missing has a mistake of its own, and none follows."""
         entries = self.raw.get(key, [])
         return isinstance(entries, list) and len(self.names(key)) == len(cast(list[Any], entries))
+
+    def endpoint(self) -> EndpointSettings | None:
+        """How endpoints behave; None where it is wrong."""
+        try:
+            return TypeAdapter(EndpointSettings).validate_json(json.dumps(self.raw.get("endpoint", {})))
+        except ValidationError:
+            return None
 
     def layers(self) -> frozenset[str] | None:
         """The stack's layers; None where they are wrong."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.catalog.accelerators import accelerators_in, regions_of, regions_with
+from components.k8s.settings import LONGEST_DRAIN_SECONDS
 from components.settings.load import load_stack_settings
 from components.settings.mistakes import Mistake, SettingsError
 from tests.contract.targets import CLUSTERS, PIN, TARGETS, Case
@@ -266,3 +267,18 @@ def test_a_key_itself_is_no_name_of_a_secret_and_is_not_shown(target: str) -> No
     settings["services"][0]["api_keys"] = "sk-Not_A_Name"
     mistake = mistake_at("services[0].api_keys", settings)
     assert "never a key itself" in mistake.rule and "sk-" not in str(mistake)
+
+
+def test_a_drain_that_is_left_out_lasts_as_long_as_the_longest_answer_and_an_explicit_one_stands(
+    target: str,
+) -> None:
+    left_out = load_stack_settings(stack(target, endpoint={"request_timeout_seconds": 500})).endpoint
+    explicit = load_stack_settings(stack(target, endpoint={"drain_seconds": 20})).endpoint
+    assert (left_out.drain, explicit.drain) == (500, 20)
+
+
+def test_a_drain_that_no_load_balancer_can_keep_is_refused(target: str) -> None:
+    long = {"request_timeout_seconds": LONGEST_DRAIN_SECONDS + 1}
+    mistake = mistake_at("endpoint.request_timeout_seconds", stack(target, endpoint=long))
+    assert "at most 3600 seconds" in mistake.rule and "endpoint.drain_seconds" in mistake.remedy
+    assert not all_mistakes(stack(target, endpoint={**long, "drain_seconds": 60}))

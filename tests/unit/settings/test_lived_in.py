@@ -90,8 +90,8 @@ def test_the_walk_finds_the_targets_own_settings_and_the_nested_ones() -> None:
 
 
 def test_a_value_that_is_its_default_does_not_count() -> None:
-    stack = load_stack_settings({**settings_of(FILES[0]), "endpoint": {"drain_seconds": 10}})
-    assert "drain_seconds" not in {name for _, name in set_away(list(models_in(stack.endpoint)))}
+    stack = load_stack_settings({**settings_of(FILES[0]), "endpoint": {"request_timeout_seconds": 300}})
+    assert "request_timeout_seconds" not in {name for _, name in set_away(list(models_in(stack.endpoint)))}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).name)
