@@ -23,6 +23,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from fsspec import register_implementation
 from fsspec.core import url_to_fs
 
 from workloads.manifest import (
@@ -41,6 +42,13 @@ UNFINISHED = "manifest.json.unfinished"  # lies beside the files while they are 
 SCHEMES = ("s3", "gs")
 ALIASES = {"gcs": "gs", "s3a": "s3"}  # what fsspec also calls them
 FRESH = {"use_listings_cache": False}  # others write there too: what was listed a minute ago is no answer
+
+for _scheme in ("s3", "s3a"):  # imported when an address asks for it
+    register_implementation(
+        _scheme, "workloads.s3.FolderS3FileSystem", clobber=True, errtxt="Install s3fs to access S3"
+    )
+# gcsfs would ask another service which kind of bucket it meets; every bucket here is a flat one.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 class RemoteError(Exception):

@@ -18,9 +18,11 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
+from tests.workloads.permissions import Check, Judge, Request
 from tests.workloads.training.runs import ROOT
 
 LOOPBACK = "127.0.0.1"
+DENIED = b"<Error><Code>AccessDenied</Code></Error>"
 ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "STORAGE_EMULATOR_HOST"}
 NOBODY = {  # neither server asks who it is; the clients would otherwise look for the machine's own identity
     "s3": {
@@ -81,13 +83,19 @@ def files(uri: str) -> Any:
 
 
 class Front(ThreadingHTTPServer):
-    """Another way to a store: it denies what `denies` says of a method and a path, and forwards the rest."""
+    """Another way to a store: it denies what `denies` says of a method and a path, and what a judge refuses; the rest
+    is forwarded. `refused` keeps what the judge refused."""
 
     def __init__(
-        self, store: ObjectStore, denies: Callable[[str, str], bool] = lambda method, path: False
+        self,
+        store: ObjectStore,
+        denies: Callable[[str, str], bool] = lambda method, path: False,
+        judge: Judge | None = None,
     ) -> None:
         super().__init__((LOOPBACK, 0), _Forward)
-        self.store, self.denies = store, denies
+        self.store, self.denies, self.judge = store, denies, judge
+        self.refused: list[Check] = []
+        self.forwarded = 0
         self.environment = {
             **store.environment,
             ENDPOINTS[store.scheme]: f"http://{LOOPBACK}:{self.server_port}",
@@ -101,8 +109,11 @@ class _Forward(BaseHTTPRequestHandler):
 
     def forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.denies(self.command, self.path):
-            status, headers, answer = 403, [], b"<Error><Code>AccessDenied</Code></Error>"
+        request = Request(self.command, self.path, self.headers, body)
+        refused = self.server.judge.refuses(request) if self.server.judge else []
+        self.server.refused += refused
+        if refused or self.server.denies(self.command, self.path):
+            status, headers, answer = 403, [], DENIED
         else:
             there = http.client.HTTPConnection(LOOPBACK, self.server.store.port)
             passed = {name: value for name, value in self.headers.items() if name != "Expect"}
@@ -110,6 +121,9 @@ class _Forward(BaseHTTPRequestHandler):
             response = there.getresponse()
             status, headers, answer = response.status, response.getheaders(), response.read()
             there.close()
+            self.server.forwarded += 1
+            if status == 404 and self.server.judge and self.server.judge.hides_missing(request):
+                status, headers, answer = 403, [], DENIED
         self.send_response_only(status)
         for name, value in headers:
             if name not in ("Transfer-Encoding", "Connection", "Content-Length"):
@@ -117,7 +131,8 @@ class _Forward(BaseHTTPRequestHandler):
         length = dict(headers).get("Content-Length", len(answer)) if self.command == "HEAD" else len(answer)
         self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(answer)
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward  # noqa: N815  the library's names
 

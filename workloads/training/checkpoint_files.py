@@ -121,6 +121,7 @@ class Writer(FsspecWriter):
         super().__init__(address, **options)
         if is_remote(address):
             self.fs.rename = self._move
+            self.fs.mkdir = _no_folder
 
     def prepare_local_plan(self, plan: Any) -> Any:
         with in_words():
@@ -138,6 +139,11 @@ class Writer(FsspecWriter):
         files: Any = self.fs.fs
         files.cp_file(path, new_path)
         files.rm_file(path)
+
+
+def _no_folder(path: Any) -> None:
+    """An object store has no folders: the clients' `makedirs` looks for the bucket and tries to create it, which a
+    grant on a folder does not allow."""
 
 
 class Reader(FsspecReader):
