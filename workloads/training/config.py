@@ -65,6 +65,8 @@ class TrainConfig:
         ""  # a tracking server, http:// or https://; empty is none. Credentials: MLFLOW_TRACKING_*
     )
     mlflow_experiment: str = "skerry"  # what the run belongs to there
+    # seconds that the run's end waits for the server at most; a launcher kills a worker that takes 30 to leave
+    mlflow_patience: float = 20.0
     checkpoints: str = (
         ""  # where the run keeps what it needs to go on, any address of fsspec; empty keeps nothing
     )
@@ -113,7 +115,8 @@ class TrainConfig:
             require(name, getattr(self, name) <= most, f"at most {most}")
         for name in ("learning_rate", "clip", "lease_seconds", "store_patience"):
             require(name, 0 < getattr(self, name) < inf, "above 0 and finite")
-        require("peer_patience", 1 <= self.peer_patience <= 86_400, "from 1 to 86400 seconds, a day")
+        for name in ("peer_patience", "mlflow_patience"):
+            require(name, 1 <= getattr(self, name) <= 86_400, "from 1 to 86400 seconds, a day")
         require("stop_at", 0 <= self.stop_at < inf, "0 (never) or a Unix time")
         require(
             "stop_at",

@@ -29,7 +29,8 @@ def telling(config: TrainConfig, workers: Workers, run: str) -> Iterator[Lines]:
         if config.mlflow_uri and workers.rank == 0:
             from workloads.training.tracking import Tracking
 
-            tracking = Tracking(config.mlflow_uri, config.mlflow_experiment, run, asdict(config), lines.tell)
+            place, patience = (config.mlflow_uri, config.mlflow_experiment), config.mlflow_patience
+            tracking = Tracking(*place, run, asdict(config), lines.tell, patience)
             lines.listeners.append(tracking.hear)
             closing.callback(tracking.close)
         try:

@@ -7,6 +7,7 @@ A restarted run goes on in the same MLflow run: the newest of the experiment tha
 `skerry.run_id` and has not finished. Steps that it takes again are there twice.
 """
 
+import math
 import os
 import tempfile
 import threading
@@ -26,24 +27,27 @@ STATUS = {"published": "FINISHED", "preempted": "KILLED", "stopped": "KILLED"}  
 PAPERS = ("README.md", "config.json", "record.json")
 PAUSE = 2.0  # seconds between two sendings
 KEPT = 10_000  # lines at most while the server is lost; then the oldest go
-LAST_TRIES = 8.0  # seconds in which the end of a run begins to send what is left
-LAST_WAIT = 20.0  # seconds that the end waits at most: a launcher kills a worker that takes 30 to leave
 
 # The library's own patience is 7 tries of 120 seconds; and it would report its use to its makers.
-ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
+ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 class Tracking:
     def __init__(
-        self, uri: str, experiment: str, run: str, settings: dict[str, Any], tell: Callable[[Line], None]
+        self,
+        uri: str,
+        experiment: str,
+        run: str,
+        settings: dict[str, Any],
+        tell: Callable[[Line], None],
+        patience: float,
     ) -> None:
-        """`settings` become the run's parameters; `tell` hears of outages. Nothing is reached yet."""
-        self.uri, self.tell = uri, tell
-        self._open = lambda: Session(uri, experiment, run, settings)
+        """`settings` become the run's parameters; `tell` hears of outages. Nothing is reached yet.
+
+        `patience`: seconds that `close` waits for the server at most. A single request may take half of it.
+        """
+        self.uri, self.tell, self.patience = uri, tell, patience
+        self._open = lambda: Session(uri, experiment, run, settings, patience / 2)
         self._session: Session | None = None
         self._waiting: deque[Line] = deque()
         self._lost = False
@@ -59,7 +63,9 @@ class Tracking:
     def close(self) -> None:
         """Send what is left, for a bounded time; a line tells how much could not be."""
         self._ended.set()
-        self._thread.join(LAST_WAIT)  # a request that hangs is not waited for, though its time-out is longer
+        self._thread.join(
+            self.patience
+        )  # a request that hangs is not waited for, though its time-out is longer
         if self._waiting:
             self.tell({"tracking": "given up", "place": self.uri, "lines_not_sent": len(self._waiting)})
 
@@ -68,7 +74,7 @@ class Tracking:
         while True:
             ended = self._ended.wait(PAUSE)
             if ended and last_try == float("inf"):
-                last_try = time.monotonic() + LAST_TRIES
+                last_try = time.monotonic() + self.patience / 2
             self._send()
             if ended and (not self._waiting or time.monotonic() > last_try):
                 return
@@ -103,8 +109,12 @@ class Tracking:
 class Session:
     """One MLflow run, over a server that answers. Everything here raises what the library raises."""
 
-    def __init__(self, uri: str, experiment: str, run: str, settings: dict[str, Any]) -> None:
-        for name, value in ENVIRONMENT.items():
+    def __init__(
+        self, uri: str, experiment: str, run: str, settings: dict[str, Any], request_seconds: float = 10.0
+    ) -> None:
+        """`request_seconds`: how long one request may take, unless MLFLOW_HTTP_REQUEST_TIMEOUT is set."""
+        timeout = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(request_seconds))}
+        for name, value in {**ENVIRONMENT, **timeout}.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # takes seconds, and few need it
         from mlflow.entities import Metric, Param, RunTag
