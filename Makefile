@@ -65,7 +65,7 @@ vllm: ## engine vllm with vLLM itself, its build for CPUs, in an environment of 
 
 bench-vllm: ## what the front costs beside bare vLLM; VLLM=/path/to/vllm for another than the CPUs' build
 	@$(PYTHON) -m tools.setup workloads
-	@PATIENCE_SECONDS=600 .tools/workloads/bin/python -m bench.vllm_overhead $(VLLM)
+	@.tools/workloads/bin/python -m bench.vllm_overhead $(VLLM)
 
 bench-training: ## two workers against one, jobs that are killed, quality beside n-grams; about 15 minutes
 	@$(PYTHON) -m tools.setup toolkit workloads

@@ -39,7 +39,7 @@ def main() -> int:
             [*command, "-p", "no:cacheprovider", "--junitxml", str(report), TESTS],
             cwd=ROOT,
             # vLLM takes its time to start: half a minute on two idle cores
-            env={**os.environ, "SKERRY_VLLM": str(vllm), "PATIENCE_SECONDS": "600"},
+            env={**os.environ, "SKERRY_VLLM": str(vllm)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

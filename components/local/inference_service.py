@@ -14,7 +14,6 @@ from components.local.resources import WORKLOADS_PYTHON, ProcessSet
 from components.serving import limit_flags
 from components.settings.items import LimitSettings
 
-READY_SECONDS = 180
 STOP_MARGIN_SECONDS = 5
 
 
@@ -37,6 +36,8 @@ class LocalInferenceServiceArgs(TypedDict):
     """Port of the first replica."""
     limits: LimitSettings
     """What one replica takes on."""
+    ready_seconds: int
+    """Seconds that a replica may take until it is ready."""
     drain_seconds: int
     """How long running answers may take to finish when a replica stops."""
 
@@ -78,7 +79,7 @@ class LocalInferenceService(pulumi.ComponentResource):
             port=args["port"],
             port_setting="target.port",
             ready_path=READY_PATH,
-            ready_seconds=READY_SECONDS,
+            ready_seconds=args["ready_seconds"],
             stop_seconds=args["drain_seconds"] + STOP_MARGIN_SECONDS,
             opts=ResourceOptions(parent=self),
         )

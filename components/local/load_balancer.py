@@ -23,7 +23,6 @@ from components.local.resources import TOOLKIT_PYTHON, File, ProcessSet
 from components.local.traffic import Dialled, shares
 from components.settings.items import EndpointSettings
 
-READY_SECONDS = 60
 STOP_SECONDS = 5
 
 
@@ -38,6 +37,8 @@ class LocalEnvoyArgs(TypedDict):
     """Its listener file."""
     clusters: Input[str]
     """Its cluster file."""
+    ready_seconds: int
+    """Seconds that it may take until it is ready."""
 
 
 class LocalEnvoy(pulumi.ComponentResource):
@@ -76,7 +77,7 @@ class LocalEnvoy(pulumi.ComponentResource):
             port=args["port"],
             port_setting="target.port",
             ready_path=HEALTH_PATH,
-            ready_seconds=READY_SECONDS,
+            ready_seconds=args["ready_seconds"],
             stop_seconds=STOP_SECONDS,
             opts=ResourceOptions(parent=self, depends_on=[self.listeners]),
         )
@@ -91,6 +92,8 @@ class LocalRegionEndpointArgs(TypedDict):
     """Region whose services it fronts."""
     port: int
     """Port of the region's endpoint."""
+    ready_seconds: int
+    """Seconds that its proxy may take until it is ready."""
     services: Mapping[str, Input[str]]
     """Service -> its address: the ports of its replicas, as JSON."""
 
@@ -130,6 +133,7 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
                 "port": args["port"],
                 "listeners": services.apply(listeners),
                 "clusters": services.apply(clusters),
+                "ready_seconds": args["ready_seconds"],
             },
             ResourceOptions(parent=self),
         )
@@ -142,6 +146,8 @@ class LocalGlobalLoadBalancerArgs(TypedDict):
 
     port: int
     """Port of the global endpoint."""
+    ready_seconds: int
+    """Seconds that its proxy may take until it is ready."""
     handles: Mapping[str, Input[str]]
     """Region -> handle of its endpoint, as JSON: {"port": ...}."""
 
@@ -179,6 +185,7 @@ class LocalGlobalLoadBalancer(pulumi.ComponentResource):
                     [envoy.global_listener((LOOPBACK, args["port"]), settings)],
                 ),
                 "clusters": pulumi.Output.all(**args["handles"]).apply(clusters),
+                "ready_seconds": args["ready_seconds"],
             },
             ResourceOptions(parent=self),
         )

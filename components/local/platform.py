@@ -43,6 +43,7 @@ class LocalPlatform:
             "global",
             {
                 "port": self.target.port,
+                "ready_seconds": self.target.ready_seconds,
                 "handles": {name: region.endpoint.handle for name, region in traffic.items()},
             },
             {name: Dialled(region.dial, region.drained) for name, region in traffic.items()},

@@ -120,6 +120,7 @@ class LocalRegion(pulumi.ComponentResource):
                 "threads": pool.threads,
                 "port": service_port(self._target.port, self._index, self._served),
                 "limits": service.limits,
+                "ready_seconds": self._target.ready_seconds,
                 "drain_seconds": self._endpoint.drain,
             },
             self._child(_standing(after) if after else None),
@@ -134,6 +135,7 @@ class LocalRegion(pulumi.ComponentResource):
             {
                 "region": self.name,
                 "port": port,
+                "ready_seconds": self._target.ready_seconds,
                 "services": {service.name: service.address for service in services},
             },
             endpoint,

@@ -34,6 +34,11 @@ class LocalTarget(Frozen):
         default=1,
         description="Threads that a training worker or a replica uses: a node of this target is a slot.",
     )
+    ready_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=180,
+        description="Seconds that a replica or a proxy may take until it is ready. A machine that is busy with other "
+        "work needs more.",
+    )
 
 
 def local_rules(parts: Parts, target: LocalTarget) -> Iterable[Mistake]:

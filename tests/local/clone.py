@@ -19,6 +19,7 @@ import yaml
 from components.local.layout import PORTS_PER_REGION, region_port
 from tests.local.plugin import ROOT
 from tests.ports import free_port
+from tests.waiting import HANG_SECONDS
 
 KEPT = ("PATH", "LANG", "TERM")
 REGIONS = ("east", "west")
@@ -54,7 +55,7 @@ class Clone:
             env={**self.environment, **more},
             capture_output=True,
             text=True,
-            timeout=1200,
+            timeout=HANG_SECONDS,
             check=False,
         )
 
@@ -97,7 +98,7 @@ class Clone:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
                 return answer.status, json.loads(answer.read() or b"null"), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null"), dict(error.headers)
@@ -169,7 +170,7 @@ def make_clone(folder: Path) -> Clone:
     (folder / "home").mkdir()
     clone.temporary.mkdir()
     settings = clone.settings()
-    settings["target"]["port"] = clone.port
+    settings["target"] |= {"port": clone.port, "ready_seconds": HANG_SECONDS}
     clone.declare(settings)
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):

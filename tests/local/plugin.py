@@ -14,9 +14,9 @@ import grpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from components.local.provider.values import Properties, from_struct, to_struct
+from tests.waiting import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP_SECONDS = 20
 
 
 @dataclass
@@ -99,5 +99,5 @@ def running_plugin(root: Path) -> Iterator[Plugin]:
             yield Plugin(stub, process, root)
     finally:
         process.terminate()
-        process.wait(timeout=STOP_SECONDS)
+        process.wait(timeout=HANG_SECONDS)
         process.stdout.close()

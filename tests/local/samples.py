@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ import pytest
 
 from components.local.provider.schema import PACKAGE
 from components.local.provider.values import Properties
+from tests.waiting import HANG_SECONDS
+from tests.waiting import wait_until as wait_until
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def process_set(port: int, **changes: object) -> Properties:
         "port": port,
         "portSetting": "target.port",
         "readyPath": "/",
-        "readySeconds": 30,
+        "readySeconds": HANG_SECONDS,
         "stopSeconds": 5,
         **changes,
     }
@@ -51,13 +51,13 @@ def task(root: Path, **changes: object) -> Properties:
         "sources": [],
         "outputParent": (root / ".skerry" / "tiers" / "x").as_uri(),
         "result": "result.json",
-        "timeoutSeconds": 60,
+        "timeoutSeconds": HANG_SECONDS,
         **changes,
     }
 
 
 def pid_at(port: int) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=HANG_SECONDS) as answer:
         return int(answer.read())
 
 
@@ -66,16 +66,6 @@ def answers(port: int) -> bool:
         return pid_at(port) > 0
     except (OSError, urllib.error.URLError):
         return False
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> bool:
-    """Waits generously: the claim is that it happens, not how fast."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def failure(call: Any) -> str:

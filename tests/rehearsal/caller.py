@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tests.waiting import HANG_SECONDS
 from tools import processes
 from tools.paths import ROOT, TOOLKIT
 
@@ -70,7 +71,7 @@ class Caller:
     def rehearse(self, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A rehearsal that is waited for."""
         with self.begin(project, *arguments) as process:
-            printed, told = process.communicate(timeout=600)
+            printed, told = process.communicate(timeout=HANG_SECONDS)
             return subprocess.CompletedProcess(process.args, process.returncode, printed, told)
 
     def left(self) -> tuple[list[str], dict[int, str]]:

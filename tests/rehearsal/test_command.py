@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ import psutil
 import pytest
 
 from tests.rehearsal.caller import CREDENTIALS, PROJECT, Caller, faulty, make_caller, make_project
+from tests.waiting import HANG_SECONDS, until
 from tools import processes
 
 NOTHING_LEFT: tuple[list[str], dict[int, str]] = ([], {})
-PATIENCE_S = 60
 """Longer than anything takes; nobody waits for it unless a process stays."""
 
 
@@ -159,10 +158,8 @@ def hanging(caller: Caller, folder: Path) -> Iterator[tuple[subprocess.Popen[str
     project = make_project(folder / "project", slow=faulty("hang", mark=str(mark)))
     with caller.begin(project, "slow") as process:
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not mark.exists():
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.05)
+            until(lambda: mark.exists() or process.poll() is not None)
+            assert process.poll() is None
             below = psutil.Process(process.pid).children(recursive=True)
             words = " ".join(" ".join(child.cmdline()) for child in below)
             assert "tools.rehearsal" in words and "pulumi up" in words and "language" in words
@@ -181,7 +178,7 @@ def test_a_signal_in_the_middle_of_up_leaves_no_process_and_no_file(
 ) -> None:
     with hanging(caller, tmp_path) as (process, below):
         os.killpg(process.pid, number)  # as a terminal does
-        process.communicate(timeout=PATIENCE_S)
+        process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 128 + number
         assert alive(below) == []
     assert caller.left() == NOTHING_LEFT
@@ -192,7 +189,4 @@ def test_stand_ins_engine_and_program_end_with_a_command_that_is_killed(
 ) -> None:
     with hanging(caller, tmp_path) as (process, below):
         process.kill()
-        deadline = time.monotonic() + PATIENCE_S
-        while alive(below):
-            assert time.monotonic() < deadline, f"still there: {alive(below)}"
-            time.sleep(0.05)
+        until(lambda: not alive(below), lambda: f"still there: {alive(below)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from s3fs import S3FileSystem
 
+from tests.waiting import HANG_SECONDS, until
 from tests.workloads.object_stores import ENDPOINTS, NOBODY, Front, ObjectStore, files
 from tests.workloads.training.runs import ROOT
 from workloads import remote
@@ -162,7 +163,10 @@ def test_a_copy_of_the_expected_digest_needs_no_store(
     digest = publish(f"{bucket}/one")
     folder = fetch(f"{bucket}/one", digest)
     monkeypatch.setenv(ENDPOINTS[object_store.scheme], NOWHERE)
-    assert fetching(f"{bucket}/one", digest).communicate(timeout=300)[0].split() == [str(folder), "0"]
+    assert fetching(f"{bucket}/one", digest).communicate(timeout=HANG_SECONDS)[0].split() == [
+        str(folder),
+        "0",
+    ]
 
 
 @pytest.fixture
@@ -220,15 +224,13 @@ def test_of_two_that_fetch_at_once_one_does_and_goes_on_where_a_killed_one_was(
         """Nothing, but the first, which asks for the manifest twice, gets no object before the second asks too."""
         asked.append(path.rpartition("/")[2])
         if method == "GET" and asked[-1] == "b":
-            deadline = time.monotonic() + 240  # a bound on a hang
-            while asked.count(MANIFEST) < 3 and time.monotonic() < deadline:
-                time.sleep(0.05)
+            until(lambda: asked.count(MANIFEST) >= 3)
             time.sleep(1)  # a second that does not wait gets far in this time
         return False
 
     front.denies = denies
     both = [fetching(f"{bucket}/one") for _ in range(2)]
-    said = [each.communicate(timeout=300)[0].split() for each in both]
+    said = [each.communicate(timeout=HANG_SECONDS)[0].split() for each in both]
     assert said[0][0] == said[1][0]
     assert sorted(int(downloads) for _, downloads in said) == [0, 1]
     verify_manifest(Path(said[0][0]), digest)

@@ -63,9 +63,7 @@ class Tracking:
     def close(self) -> None:
         """Send what is left, for a bounded time; a line tells how much could not be."""
         self._ended.set()
-        self._thread.join(
-            self.patience
-        )  # a request that hangs is not waited for, though its time-out is longer
+        self._thread.join(self.patience)  # a request that hangs is not waited for
         if self._waiting:
             self.tell({"tracking": "given up", "place": self.uri, "lines_not_sent": len(self._waiting)})
 

@@ -189,7 +189,7 @@ class ProcessSetLifecycle:
                 outcome = f"it ended with status {status.exit_status}" if status else "it is gone"
                 raise self._not_ready(supervisor, name, url, outcome)
             if time.monotonic() - began > seconds:
-                outcome = f"no answer within {seconds} s"
+                outcome = f"no answer within {seconds} s; on a busy machine raise target.ready_seconds"
                 if status.alive and not ports.is_free(port) and not ports.family_listens(status.pid, port):
                     outcome = f"another process listens on port {port} ({ports.describe_holder(port)})"
                 raise self._not_ready(supervisor, name, url, outcome)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,10 +20,10 @@ from components.contracts import HEALTH_PATH
 from components.envoy import config as envoy
 from components.local.layout import LOOPBACK
 from components.settings.items import EndpointSettings, HealthSettings
+from tests import waiting
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
-GENEROUS_SECONDS = 60
 CHECKS = (envoy.READY_PATH, HEALTH_PATH)
 # Health checks notice a death only after a while, so what is answered sooner was saved by a retry.
 SETTINGS = EndpointSettings(health=HealthSettings(interval_seconds=1, unhealthy_after=2, healthy_after=1))
@@ -158,7 +157,7 @@ def ask(port: int, path: str, body: object = None) -> tuple[int, str, str]:
     headers = {} if data is None else {"content-type": "application/json"}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
     try:
-        with urllib.request.urlopen(request, timeout=GENEROUS_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=waiting.HANG_SECONDS) as answer:
             return answer.status, answer.headers.get("content-type", ""), answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -185,10 +184,11 @@ def healthy(port: int) -> bool:
 
 
 def until(condition: Callable[[], bool], proxy: Proxy) -> None:
-    """Waits; a proxy that is gone, or a limit far beyond a slow machine's, ends the wait with its log."""
-    deadline = time.monotonic() + GENEROUS_SECONDS
-    while not condition():
-        log = (proxy.folder / "log").read_text()
-        assert proxy.process.poll() is None, f"Envoy ended: {log}"
-        assert time.monotonic() < deadline, f"waited {GENEROUS_SECONDS} s in vain: {log}"
-        time.sleep(0.05)
+    """Wait; a proxy that is gone ends the wait with its log."""
+    log = (proxy.folder / "log").read_text
+
+    def come() -> bool:
+        assert proxy.process.poll() is None, f"Envoy ended: {log()}"
+        return condition()
+
+    waiting.until(come, log)

@@ -24,6 +24,7 @@ def serve(replicas: int = 2, drain_seconds: int = 33) -> Recording:
                 "threads": 1,
                 "port": 9010,
                 "limits": LimitSettings(slots=3, queue=4, cache_mib=5, requests_per_minute=6),
+                "ready_seconds": 44,
                 "drain_seconds": drain_seconds,
             },
         )
@@ -36,6 +37,7 @@ def test_replicas_drain_as_long_as_the_settings_say_and_are_killed_only_after_th
     (made,) = serve(drain_seconds=33).of(":ProcessSet")
     command = list(made.inputs["command"])
     assert command[command.index("--drain-seconds") + 1] == "33"
+    assert made.inputs["readySeconds"] == 44
     assert made.inputs["stopSeconds"] == 33 + STOP_MARGIN_SECONDS > 33
 
 

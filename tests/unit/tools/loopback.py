@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.waiting import HANG_SECONDS
+
 
 @dataclass
 class Site:
@@ -49,7 +51,7 @@ def serve() -> Iterator[Site]:
             if self.path in site.hanging:
                 self.wfile.flush()
                 site.reached.set()
-                site.let_go.wait(30)
+                site.let_go.wait(HANG_SECONDS)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

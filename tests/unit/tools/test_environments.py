@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.unit.tools.loopback import Site, offer, wheel
+from tests.waiting import HANG_SECONDS, until
 from tools import environments
 from tools.environments import Environment, Step
 from tools.paths import ROOT, WORKLOADS
@@ -50,15 +49,6 @@ def runs(pid: str) -> bool:
         return False
 
 
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def set_up_in_a_process(root: Path) -> subprocess.Popen[bytes]:
     temporary = root / "tmp"  # a pip that is killed leaves its folders there
     temporary.mkdir()
@@ -74,12 +64,12 @@ def test_a_set_up_killed_in_the_middle_leaves_no_pip_behind_and_is_completed_by_
     file = f"/files/{wheel('smallthing', '1.0')[0]}"
     site.hanging.add(file)
     killed = set_up_in_a_process(tmp_path)
-    assert site.reached.wait(60), "pip never asked for the wheel"
+    assert site.reached.wait(HANG_SECONDS), "pip never asked for the wheel"
     children = subprocess.run(["pgrep", "-P", str(killed.pid)], capture_output=True, text=True).stdout.split()
     assert children, "no pip was running"
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert within(10, lambda: not any(runs(child) for child in children)), "pip outlived its set-up"
+    until(lambda: not any(runs(child) for child in children), lambda: "pip outlived its set-up")
     made = tmp_path / ".tools"
     assert not environments.complete(SMALL, tmp_path, made)
 

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.samples import wait_until
 from tests.unit.tools.loopback import executable
+from tests.waiting import HANG_SECONDS, wait_until
 from tools import fresh_check, processes
 from tools.paths import ROOT
 
 
 def test_a_process_left_running_in_the_clone_is_found_by_its_command(tmp_path: Path) -> None:
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=tmp_path)
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6000)"], cwd=tmp_path)
     try:
         # For a moment after its start a process has no command yet.
         assert wait_until(lambda: left.pid in processes.found(os.getuid(), tmp_path))
         found = processes.found(os.getuid(), tmp_path)
-        assert list(found) == [left.pid] and "time.sleep(60)" in found[left.pid]
+        assert list(found) == [left.pid] and "time.sleep(6000)" in found[left.pid]
         assert left.pid in processes.found(os.getuid())
         assert left.pid not in processes.found(os.getuid() + 1)
         assert processes.found(os.getuid(), tmp_path / "elsewhere") == {}
@@ -147,7 +147,7 @@ def test_a_check_that_is_stopped_takes_the_newcomer_and_their_processes_along() 
         home, temporary = map(Path, check.stdout.readline().split())
         assert wait_until(lambda: "sleep 600" in processes.found(inside=home).values())
         check.send_signal(signal.SIGTERM)
-        assert check.wait(60) == 143
+        assert check.wait(HANG_SECONDS) == 143
     assert processes.found(inside=home) == {}
     assert not home.exists() and not temporary.exists()
 

@@ -167,7 +167,7 @@ def test_suites_that_run_side_by_side_are_counted_together_and_their_lines_are_n
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     # Each waits for the other: one after the other, neither would end well.
     body = (
-        "import pathlib, time\ndef test_x():\n    pathlib.Path({0!r}).touch()\n    ends = time.time() + 60\n"
+        "import pathlib, time\ndef test_x():\n    pathlib.Path({0!r}).touch()\n    ends = time.time() + 900\n"
     )
     body += "    while not pathlib.Path({1!r}).exists():\n        assert time.time() < ends\n        time.sleep(0.01)\n"
     marks = [str(tmp_path / name) for name in ("one", "two")]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import HANG_SECONDS
 from tools import setup
 from tools.paths import MADE, ROOT
 
@@ -37,7 +38,7 @@ def test_a_second_set_up_waits_for_the_first() -> None:
         assert second.stderr and "waiting for it" in second.stderr.readline()
         assert second.poll() is None
         fcntl.flock(held, fcntl.LOCK_UN)
-        assert second.communicate(timeout=30)[0] == "mine\n"
+        assert second.communicate(timeout=HANG_SECONDS)[0] == "mine\n"
 
 
 def test_the_doctor_runs_from_any_folder_before_anything_is_installed(tmp_path: Path) -> None:

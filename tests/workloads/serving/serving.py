@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import HANG_SECONDS, until
+
 ROOT = Path(__file__).parents[3]
-# When to give up on a condition; a slow machine needs some of it, a fast one none.
-PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", "60"))
 NAME = "coder"
 
 
@@ -45,7 +44,7 @@ class Running:
                 lambda: re.search(r"listening on (http://[\d.:]+)", self.log()) or self.process.poll()
             )
             assert isinstance(found, re.Match), self.log()
-            self._client = httpx.Client(base_url=found[1], timeout=PATIENCE_SECONDS)
+            self._client = httpx.Client(base_url=found[1], timeout=HANG_SECONDS)
         return self._client
 
     def wait_ready(self) -> "Running":
@@ -59,7 +58,7 @@ class Running:
         return self
 
     def exit_code(self) -> int:
-        return self.process.wait(PATIENCE_SECONDS)
+        return self.process.wait(HANG_SECONDS)
 
     def log(self) -> str:
         """Everything it wrote to stdout and stderr so far."""
@@ -94,15 +93,6 @@ class Running:
             for found in family.samples
             if found.name == sample and labels.items() <= found.labels.items()
         )
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The first true value of `condition`; fails after PATIENCE_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 def events(lines: Iterator[str]) -> list[Any]:
@@ -143,7 +133,7 @@ def broken_streams(server: Running, count: int, tokens: int, break_it: Callable[
     for reader in readers:
         reader.start()
     for _ in readers:
-        assert begun.acquire(timeout=PATIENCE_SECONDS)
+        assert begun.acquire(timeout=HANG_SECONDS)
     break_it()
     for reader in readers:
         reader.join()

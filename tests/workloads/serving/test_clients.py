@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
+from tests.workloads.serving.serving import HANG_SECONDS, NAME, Running, running, until
 from workloads.serving.limits import Limits
 from workloads.serving.server import bind
 
@@ -32,7 +32,7 @@ def impatient(tiny_int8: dict[str, Any]) -> Iterator[Running]:
 
 def connect(server: Running) -> socket.socket:
     address = (server.client.base_url.host, server.client.base_url.port)
-    return socket.create_connection(address, timeout=PATIENCE_SECONDS)
+    return socket.create_connection(address, timeout=HANG_SECONDS)
 
 
 def not_chunked(server: Running, **more: Any) -> bytes:
@@ -101,7 +101,7 @@ def test_only_so_many_large_bodies_may_come_at_once_and_small_ones_pass_them(
         coming = [stack.enter_context(connect(server)) for _ in range(limits.large_bodies + 1)]
         for one in coming:
             one.sendall(begin)
-        refused, _, _ = select.select(coming, [], [], PATIENCE_SECONDS)
+        refused, _, _ = select.select(coming, [], [], HANG_SECONDS)
         answer = refused[0].recv(65536)
         assert len(refused) == 1 and answer.startswith(b"HTTP/1.1 429 ") and b"retry-after: 1" in answer
         assert server.complete().status_code == 200
@@ -131,7 +131,7 @@ def test_a_thousand_idle_connections_leave_others_their_answers(
         for _ in range(1000):
             stack.enter_context(connect(server)).sendall(b"GET /v2")
         assert server.complete().status_code == 200
-        with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE_SECONDS) as newcomer:
+        with httpx.Client(base_url=server.client.base_url, timeout=HANG_SECONDS) as newcomer:
             assert newcomer.get(f"/v1/models/{NAME}").status_code == 200
 
 

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,6 @@ from workloads.serving.quality import Gate
 Serve = Callable[..., Running]
 TEXT = [index * 7 % 256 for index in range(60)]
 UNEQUAL = ((50, 30), (3, 9), (20, 50))  # tokens of a prompt and of its answer
-PATIENCE_SECONDS = 600.0  # compiling takes seconds of a free core
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +48,13 @@ def plain(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 def said(server: Running, words: tuple[str, ...]) -> str:
     """The one of `words` that the server's log holds first."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := [word for word in words if word in server.log()]):
-        assert server.process.poll() is None and time.monotonic() < deadline, server.log()
-        time.sleep(0.1)
-    return found[0]
+
+    def found() -> list[str]:
+        held = [word for word in words if word in server.log()]
+        assert held or server.process.poll() is None, server.log()
+        return held
+
+    return until(found, server.log)[0]
 
 
 def test_attention_in_sums_is_that_of_torch() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.serving.serving import PATIENCE_SECONDS
+from tests.workloads.serving.serving import HANG_SECONDS
 from workloads.serving.embeddings import Embedder, Embedding
 from workloads.serving.protocol import ApiError
 from workloads.serving.terms import GivenUp
@@ -25,7 +25,7 @@ class Endless:
     def __call__(self, texts: Sequence[str], given_up: Callable[[], bool]) -> Any:
         self.begun += texts
         self.working.set()
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while texts[0] != "short" and time.monotonic() < deadline:
             if given_up():
                 self.freed += texts

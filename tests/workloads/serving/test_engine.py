@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import HANG_SECONDS
 from tests.workloads.serving.batches import scheduler
 from tests.workloads.serving.conftest import QUICK
 from workloads.serving.engine import Engine, Job, QueueFull
@@ -14,7 +15,6 @@ from workloads.serving.publish import publish
 from workloads.serving.scheduler import Scheduler
 from workloads.serving.terms import Options, Piece, PromptTooLong
 
-PATIENCE_SECONDS = 120.0
 LONG = 60_000  # tokens of the tiny model, many seconds
 
 
@@ -38,7 +38,7 @@ def breaking(model: Scheduler) -> Scheduler:
 
 
 def ask(story: Callable[[], Awaitable[Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(story(), PATIENCE_SECONDS))
+    return asyncio.run(asyncio.wait_for(story(), HANG_SECONDS))
 
 
 async def last(job: Job) -> Piece:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from tests.waiting import HANG_SECONDS
 from tests.workloads.serving.serving import NAME, ROOT, Running
 
 Serve = Callable[..., Running]
@@ -114,6 +115,6 @@ def test_on_a_terminal_lines_are_words(tiny_int8: dict[str, Any]) -> None:
     )
     os.close(theirs)
     first = os.read(ours, 1000).decode()
-    assert server.wait(60) == 3
+    assert server.wait(HANG_SECONDS) == 3
     os.close(ours)
     assert first.startswith("server: listening on http://127.0.0.1:")

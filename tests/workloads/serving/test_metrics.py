@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import HANG_SECONDS
 from tests.workloads.serving.serving import NAME, Running
 from workloads.serving.engine import Engine
 from workloads.serving.metrics import Metrics
@@ -163,5 +164,5 @@ def test_a_scrape_waits_for_nothing_that_the_engine_holds() -> None:
     scrape = threading.Thread(target=lambda: read.append(metrics.text()), daemon=True)
     with engine._changed:  # as the worker holds it between two steps
         scrape.start()
-        scrape.join(60)
+        scrape.join(HANG_SECONDS)
         assert read and b'skerry_requests_running{model="one",version="v"} 0.0' in read[0]

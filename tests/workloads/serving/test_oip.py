@@ -10,7 +10,7 @@ import openai
 import pytest
 import torch
 
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running, until
+from tests.workloads.serving.serving import HANG_SECONDS, NAME, Running, running, until
 from tests.workloads.serving.test_encoder import TEXTS, encoder
 from workloads.serving.app import create_app
 from workloads.serving.auth import Door
@@ -136,7 +136,7 @@ def test_the_official_client_gets_the_vectors_that_the_encoder_gives(
 ) -> None:
     expected, tokens = encoder(minilm).embed(TEXTS)
     address = str(embedding.client.base_url.join("/v1"))
-    with openai.OpenAI(base_url=address, api_key="none", timeout=PATIENCE_SECONDS) as client:
+    with openai.OpenAI(base_url=address, api_key="none", timeout=HANG_SECONDS) as client:
         ask: Callable[..., Any] = client.embeddings.create
         for form in ({}, {"encoding_format": "float"}):  # told nothing, this client asks for base64
             answer = ask(model=NAME, input=TEXTS, **form)

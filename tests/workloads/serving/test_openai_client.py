@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS, Running, running
+from tests.workloads.serving.serving import HANG_SECONDS, NAME, Running, running
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 
@@ -20,7 +20,7 @@ def chatting(tiny_chat: dict[str, Any]) -> Iterator[Running]:
 @pytest.fixture
 def client(chatting: Running) -> Iterator[openai.OpenAI]:
     address = str(chatting.client.base_url.join("/v1"))
-    with openai.OpenAI(base_url=address, api_key="none", timeout=PATIENCE_SECONDS, max_retries=0) as client:
+    with openai.OpenAI(base_url=address, api_key="none", timeout=HANG_SECONDS, max_retries=0) as client:
         yield client
 
 

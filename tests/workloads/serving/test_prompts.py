@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.workloads.serving.conftest import byte_tokenizer
-from tests.workloads.serving.serving import NAME, PATIENCE_SECONDS
+from tests.workloads.serving.serving import HANG_SECONDS, NAME
 from workloads.serving.app import create_app
 from workloads.serving.auth import Door
 from workloads.serving.engine import Engine
@@ -29,7 +29,7 @@ class Slow:
 
     def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
         self.begun += texts
-        assert self.go_on.wait(PATIENCE_SECONDS)
+        assert self.go_on.wait(HANG_SECONDS)
         return byte_tokenizer().encode_batch_fast(texts, **options)
 
 

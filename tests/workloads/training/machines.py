@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from tests.waiting import until
 from tests.workloads.training.runs import ROOT, TINY
 from workloads.training import train
 from workloads.training.step import Run
@@ -27,7 +28,6 @@ from workloads.training.workers import end_process
 
 # Short, so that a test waits seconds for a launcher that is gone; torchrun's own are 30, 5 and 3.
 TIMES = "last_call_timeout=2,keep_alive_interval=1,keep_alive_max_attempt=10"
-PATIENCE = 400  # seconds: a bound on a hang, no measure of speed
 
 
 class Machines:
@@ -106,11 +106,13 @@ class Machines:
         self._wait(lambda: self.log(name).count(words) >= times)
 
     def _wait(self, fulfilled: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not fulfilled():
-            assert time.monotonic() < deadline, self.everything()
+        def come() -> bool:
+            if fulfilled():
+                return True
             assert any(launcher.poll() is None for launcher in self.running[1:]), self.everything()
-            time.sleep(0.05)
+            return False
+
+        until(come, self.everything)
 
     def everything(self) -> str:
         return "\n".join(f"=== {file.stem}\n{file.read_text()}" for file in sorted(self.folder.glob("*.log")))

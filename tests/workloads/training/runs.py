@@ -6,10 +6,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import until
 from tools.paths import TOOLKIT
 from workloads.training.data import is_held_out
 
@@ -76,10 +76,11 @@ def start(arguments: list[str], workers: int, log: Path) -> subprocess.Popen:
 
 
 def await_first_step(process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 120  # a generous bound on a hang, no measure of speed
-    while '"step"' not in log.read_text():
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+    def stepped() -> bool:
+        assert process.poll() is None, log.read_text()
+        return '"step"' in log.read_text()
+
+    until(stepped, log.read_text)
 
 
 def lines(text: str) -> list[dict]:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 
+from tests.waiting import HANG_SECONDS
 from tests.workloads.training.runs import ENDLESS, ROOT, await_first_step, start
 from workloads.training.checkpoint import FACTS, LATEST, Checkpoints, Learner, sealed, unsealed
 from workloads.training.checkpoint_files import METADATA, share, unpickled
@@ -322,7 +323,7 @@ def test_sigterm_to_one_of_two_workers_stops_both_after_a_checkpoint(corpus: Pat
         workers = [each for each in psutil.Process(agent.pid).children() if "--checkpoints" in each.cmdline()]
         assert len(workers) == 2
         workers[1].send_signal(signal.SIGTERM)
-        assert agent.wait(120) != 0
+        assert agent.wait(HANG_SECONDS) != 0
     said = log.read_text()
     assert "exitcode  : 75" in said and "exitcode  : 1" not in said.replace("exitcode  : 75", ""), said
     latest = (place / "latest").read_text()

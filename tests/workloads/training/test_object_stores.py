@@ -25,7 +25,6 @@ CHECKPOINTED = [*TINY, "--steps", "30", "--checkpoint-every", "10", "--store-pat
 def test_the_commands_of_the_how_to_lead_from_text_to_answers_through_buckets_only(
     bucket: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "PATIENCE_SECONDS", 300.0)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     environment = {**os.environ, "BUCKET": bucket, "PYTHONPATH": str(ROOT)}
     store, lines = files(bucket), []

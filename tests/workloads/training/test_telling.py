@@ -3,11 +3,11 @@
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
 import termios
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ports import free_port
+from tests.waiting import HANG_SECONDS, until
 from tests.workloads.training.runs import ENDLESS, TINY, TRAIN, await_first_step, launch, start
 from workloads.training.train import main
 
@@ -27,7 +28,7 @@ def told(text: str) -> list[dict[str, Any]]:
 
 def scraped(port: int) -> dict[str, float]:
     """Every sample that is there, by its name and its labels' values."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_SECONDS) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     return {" ".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
 
@@ -87,14 +88,12 @@ def test_prometheus_reads_a_running_run_on_loopback_only(corpus: Path, tmp_path:
     with start(given, 1, log) as process:
         try:
             await_first_step(process, log)
-            while '"evaluation"' not in log.read_text() or '"published"' not in log.read_text():
-                time.sleep(0.05)
+            until(lambda: {'"evaluation"', '"published"'} <= set(re.findall('"[a-z]+"', log.read_text())))
             before = scraped(port)
-            while scraped(port)[f"{prefix}step"] == before[f"{prefix}step"]:
-                time.sleep(0.05)
+            until(lambda: scraped(port)[f"{prefix}step"] != before[f"{prefix}step"])
             after = scraped(port)
             with pytest.raises(OSError, match="refused"):
-                socket.create_connection((outer_address(), port), timeout=5)
+                socket.create_connection((outer_address(), port), timeout=HANG_SECONDS)
         finally:
             process.terminate()
     steps = {line["step"]: line for line in told(log.read_text()) if "step" in line}
@@ -147,7 +146,7 @@ def test_a_bar_is_on_a_terminal_only(corpus: Path, tmp_path: Path) -> None:
     except OSError:  # how Linux tells that the other end is closed
         pass
     os.close(ours)
-    assert process.wait(60) == 0, seen
+    assert process.wait(HANG_SECONDS) == 0, seen
     assert b"6/6 [" in seen and b'{"step": 6' in seen
     piped = subprocess.run(
         **{**how, "args": [sys.executable, *given]}, capture_output=True, text=True, check=False

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.ports import free_port
+from tests.waiting import HANG_SECONDS, until
 from tests.workloads.training.runs import TRAIN, kept, launch, start
 from tests.workloads.training.test_telling import told
 from workloads.training import tracking
@@ -43,15 +43,18 @@ def server(folder: Path, port: int) -> Iterator[psutil.Process]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     folder.mkdir(exist_ok=True)
+    address = f"http://127.0.0.1:{port}"
     with open(folder / "server.log", "ab") as out:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
     try:
-        deadline = time.monotonic() + 300  # a bound on a hang
-        while True:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=300):
-                break
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "server.log").read_text()
-            time.sleep(0.2)
+
+        def answers() -> bool:
+            assert process.poll() is None, (folder / "server.log").read_text()
+            with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=HANG_SECONDS):
+                return True
+            return False
+
+        until(answers, (folder / "server.log").read_text)
         yield process
     finally:
         kill(process)
@@ -63,14 +66,11 @@ def kill(process: psutil.Process) -> None:
         for each in [*process.children(recursive=True), process]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
-    process.wait(60)
+    process.wait()
 
 
 def await_words(log: Path, *words: str) -> None:
-    deadline = time.monotonic() + 300  # a bound on a hang
-    while not any(word in log.read_text() for word in words):
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
+    until(lambda: any(word in log.read_text() for word in words), log.read_text)
 
 
 def tracked(corpus: Path, folder: Path, port: int) -> list[str]:
@@ -83,13 +83,13 @@ def test_a_run_without_its_server_ends_well_and_says_so_once(corpus: Path, tmp_p
     with start([*given, "--steps", "1000000", "--log-every", "200"], 1, log) as process:
         await_words(log, '"not reached"')
         process.terminate()
-        assert process.wait(300) == 75
+        assert process.wait(HANG_SECONDS) == 75
     kept = max(int(path.name[5:]) for path in (tmp_path / "places").glob("step-*"))
     said = told((tmp_path / "run.jsonl").read_text())
     assert [line["tracking"] for line in said if "tracking" in line] == ["not reached", "given up"]
     assert said[-1]["lines_not_sent"] == len(said) - 2
     with start([*given, "--steps", str(kept + 3), "--mlflow-patience", "1"], 1, tmp_path / "last") as process:
-        assert process.wait(300) == 0, (tmp_path / "last").read_text()
+        assert process.wait(HANG_SECONDS) == 0, (tmp_path / "last").read_text()
     said = told((tmp_path / "run.jsonl").read_text())
     assert said[-1]["tracking"] == "given up"
     assert [line["step"] for line in said if "step" in line][-3:] == [kept + 1, kept + 2, kept + 3]
@@ -110,7 +110,7 @@ def test_a_run_that_ends_since_it_was_asked_to_is_not_interrupted_by_being_asked
     with start([*tracked(corpus, tmp_path, free_port()), "--stop-at", "1"], 1, log) as process:
         await_words(log, '"ended"')
         process.terminate()
-        assert process.wait(300) == 75
+        assert process.wait(HANG_SECONDS) == 75
     assert '"given up"' in log.read_text() and "stopped by SIGTERM" not in log.read_text()
 
 
@@ -119,7 +119,7 @@ def test_all_lives_are_one_run_although_the_server_is_killed_in_mid_run(corpus: 
     given = [*tracked(corpus, tmp_path, port), *PATIENT]
     with server(tmp_path / "server", port) as first:
         with start([*given, "--stop-at", "1"], 1, tmp_path / "stopped") as process:
-            assert process.wait(300) == 75
+            assert process.wait(HANG_SECONDS) == 75
         process = start([*given, "--steps", "1000000", "--log-every", "200"], 1, log)
         with process:
             await_words(log, '"step"')
@@ -131,10 +131,10 @@ def test_all_lives_are_one_run_although_the_server_is_killed_in_mid_run(corpus: 
                 training.resume()
                 await_words(log, '"reached again"')
                 process.terminate()
-                assert process.wait(300) == 75
+                assert process.wait(HANG_SECONDS) == 75
                 kept = max(int(path.name[5:]) for path in (tmp_path / "places").glob("step-*"))
                 with start([*given, "--steps", str(kept + 3)], 1, tmp_path / "last") as last:
-                    assert last.wait(300) == 0, (tmp_path / "last").read_text()
+                    assert last.wait(HANG_SECONDS) == 0, (tmp_path / "last").read_text()
                 client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
                 experiment = client.get_experiment_by_name("tests")
                 assert experiment is not None

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import HANG_SECONDS, until
 from tests.workloads.training.runs import (
     ENDLESS,
     ROOT,
@@ -135,8 +135,8 @@ def test_sigterm_ends_every_process_and_leaves_no_output(corpus: Path, tmp_path:
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= (workers if workers > 1 else 0)
         process.terminate()
-        code = process.wait(60)
-        _, alive = psutil.wait_procs(family, timeout=20)
+        code = process.wait(HANG_SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
     assert code == 143 if workers == 1 else code != 0
     assert alive == []
     assert "stopped by SIGTERM" in log.read_text()
@@ -158,14 +158,18 @@ def alone(rank: int, arguments: list[str], log: Path) -> Iterator[subprocess.Pop
             process = closing.enter_context(subprocess.Popen(**how, stderr=out))
         closing.callback(process.kill)
         if rank == 1:
-            listener.settimeout(300)  # a bound on a hang
+            listener.settimeout(HANG_SECONDS)
             closing.enter_context(listener.accept()[0])
-        while rank == 0:
+
+        def listens() -> bool:
             assert process.poll() is None, log.read_text()
             with suppress(OSError):
                 socket.create_connection(address).close()
-                break
-            time.sleep(0.1)
+                return True
+            return False
+
+        if rank == 0:
+            until(listens, log.read_text)
         yield process
 
 
@@ -174,13 +178,13 @@ def test_a_worker_that_waits_for_another_one_heeds_sigterm(rank: int, corpus: Pa
     given = ["--data", str(corpus), "--output", str(tmp_path / "model")]
     with alone(rank, [*TINY, *given], tmp_path / "log") as process:
         process.terminate()
-        assert process.wait(200) == 143  # by itself it would wait for 300 seconds
+        assert process.wait(HANG_SECONDS) == 143  # by itself it would wait for 300 seconds
 
 
 def test_a_worker_waits_for_another_one_as_long_as_it_is_told(corpus: Path, tmp_path: Path) -> None:
     given = ["--data", str(corpus), "--output", str(tmp_path / "model"), "--peer-patience", "1"]
     with alone(0, [*TINY, *given], tmp_path / "log") as process:
-        assert process.wait(200) == 1  # it would be 300 seconds
+        assert process.wait(HANG_SECONDS) == 1  # it would be 300 seconds
 
 
 def test_a_killed_launcher_takes_its_workers_with_it(corpus: Path, tmp_path: Path) -> None:
@@ -193,7 +197,7 @@ def test_a_killed_launcher_takes_its_workers_with_it(corpus: Path, tmp_path: Pat
             family = psutil.Process(agent.pid).children(recursive=True)
             assert len([each for each in family if "workloads.training.train" in each.cmdline()]) == 2
             agent.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(family, timeout=20)
+        _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
         assert alive == []
     finally:
         for each in family:

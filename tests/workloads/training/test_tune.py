@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ import optuna
 import psutil
 import pytest
 
+from tests.waiting import HANG_SECONDS, until
 from tests.workloads.training.runs import ROOT, TINY
 from workloads.manifest import verify_manifest
 from workloads.training.search_space import KINDS, SEARCHABLE, Range
@@ -51,21 +51,24 @@ def ended(process: subprocess.Popen) -> tuple[dict[str, Any], list[dict[str, Any
 
 def training(search: subprocess.Popen, log: Path) -> psutil.Process:
     """The process of the trial with this log, once it is tied to the search; it then has yet to import torch."""
-    deadline = time.monotonic() + 240  # as below
-    while True:
+
+    def tied() -> psutil.Process | None:
         for child in psutil.Process(search.pid).children() if log.exists() else []:
             with suppress(psutil.NoSuchProcess):
                 if {"workloads.training.train", "workloads.training.torchrun"} & set(child.cmdline()[:3]):
                     return child
-        assert search.poll() is None and time.monotonic() < deadline, log
-        time.sleep(0.02)
+        assert search.poll() is None, log
+        return None
+
+    return until(tied, lambda: log, pause=0.02)
 
 
 def await_step(process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 240  # a generous bound on a hang, no measure of speed
-    while not log.exists() or '"step"' not in log.read_text():
-        assert process.poll() is None and time.monotonic() < deadline, log
-        time.sleep(0.05)
+    def stepped() -> bool:
+        assert process.poll() is None, log
+        return log.exists() and '"step"' in log.read_text()
+
+    until(stepped, lambda: log)
 
 
 def test_the_search_of_the_how_to_prunes_and_publishes_the_best_trials_model(tmp_path: Path) -> None:
@@ -105,8 +108,8 @@ def test_a_search_of_two_workers_that_is_stopped_and_then_killed_goes_on_with_th
             trial.suspend()  # it must not end by itself, and hears no SIGTERM
             assert psutil.Process(process.pid).children(recursive=True) == [trial]
             process.send_signal(end)
-            assert process.wait(120) == (143 if end == signal.SIGTERM else -9)
-            _, alive = psutil.wait_procs([trial], timeout=60)
+            assert process.wait(HANG_SECONDS) == (143 if end == signal.SIGTERM else -9)
+            _, alive = psutil.wait_procs([trial], timeout=HANG_SECONDS)
         assert alive == []
     with started(given) as process:
         result, [told] = ended(process)
@@ -123,7 +126,7 @@ def test_a_search_that_is_stopped_ends_its_trial_at_once(corpus: Path, tmp_path:
         await_step(process, tmp_path / "work" / "tune" / "trial-00000" / "log")
         [trial] = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(240) == 143
+        assert process.wait(HANG_SECONDS) == 143
         assert not trial.is_running()
 
 
@@ -144,11 +147,11 @@ def test_two_processes_share_a_study_and_its_number_of_trials(corpus: Path, tmp_
 
 
 def test_a_process_group_that_does_not_heed_sigterm_is_killed(tmp_path: Path) -> None:
-    deaf = """trap '' TERM; sleep 120 & echo "{\\"step\\": $!}"; wait"""
+    deaf = """trap '' TERM; sleep 6000 & echo "{\\"step\\": $!}"; wait"""
     with TrialProcess(["/bin/bash", "-c", deaf], os.environ, tmp_path / "log", patience=0.5) as process:
         child = psutil.Process(next(process.lines())["step"])
     assert process.code() == -9
-    assert psutil.wait_procs([child], timeout=60)[1] == []
+    assert psutil.wait_procs([child], timeout=HANG_SECONDS)[1] == []
 
 
 def opened(folder: Path, name: str = "tune") -> optuna.Study:
