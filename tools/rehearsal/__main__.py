@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from tools.rehearsal import aws, gcp, kubernetes
+from tools.rehearsal import aws, delays, gcp, kubernetes
 from tools.rehearsal.server import StandIn
 
-PACKAGES = (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE)
+PACKAGES = (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE, delays.PACKAGE)
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 WORKERS = 32
 

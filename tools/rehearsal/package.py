@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from components.local.provider.values import UNKNOWN, Properties
@@ -77,6 +78,13 @@ class Package:
     invokes: Mapping[str, Answer]
     complete: Callable[[Resource], Properties] = lambda resource: resource.inputs
     """The inputs, with what the provider decides before it makes anything."""
+    pinned: str = ""
+    """Version of the plugin, where no SDK named `pulumi-NAME` is installed."""
+
+    @property
+    def version(self) -> str:
+        """Version of the SDK in use: the engine warns of a plugin that is older."""
+        return self.pinned or version(f"pulumi-{self.name}")
 
     def computed(self, resource: Resource) -> Properties:
         """What the cloud adds, the id included."""

@@ -8,7 +8,6 @@ Replacements are not modelled: every change is an update in place.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -28,8 +27,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         """Configuration by connection: the engine opens one for each instance of the provider."""
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
-        # That of the SDK in use: the engine warns of one that is older.
-        return plugin_pb2.PluginInfo(version=version(f"pulumi-{self.package.name}"))
+        return plugin_pb2.PluginInfo(version=self.package.version)
 
     def Attach(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
