@@ -35,8 +35,8 @@ class AwsClusterArgs(TypedDict):
     """Its region."""
     cluster: str
     """Its own name, published: log groups and people find it by that."""
-    subnets: list[Output[str]]
-    """Ids of the private subnets."""
+    subnets: Mapping[str, Output[str]]
+    """Zone -> id of its private subnet."""
     instance_type: str
     """Of the system nodes."""
     administrators: Sequence[str]
@@ -68,7 +68,7 @@ class AwsCluster(pulumi.ComponentResource):
             name=args["cluster"],
             role_arn=self.role.arn,
             vpc_config={
-                "subnet_ids": args["subnets"],
+                "subnet_ids": list(args["subnets"].values()),
                 "endpoint_private_access": True,
                 "endpoint_public_access": False,
             },

@@ -129,7 +129,7 @@ class AwsClusterHost(pulumi.ComponentResource):
             f"{self.name}-endpoint",
             {
                 "vpc": self.network.vpc.id,
-                "subnets": self.network.private,
+                "subnets": list(self.network.private.values()),
                 "nodes_group": self.cluster.security_group,
                 "scaling_group": self.cluster.system.scaling_group,
                 "certificate": self._args["network"].certificate,

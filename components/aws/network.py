@@ -69,10 +69,11 @@ class AwsVpc(pulumi.ComponentResource):
             opts=self._mine,
         )
         self._log_refused(args)
-        self.private = [
-            Output.all(*way, self.bucket_endpoint.id).apply(lambda ids: ids[0]) for way in ways.values()
-        ]
-        """Ids of the private subnets, each known when nodes in it find a way out: without one, none becomes ready."""
+        self.private = {
+            zone: Output.all(*way, self.bucket_endpoint.id).apply(lambda ids: ids[0])
+            for zone, way in ways.items()
+        }
+        """Zone -> id of its private subnet, known when nodes in it find a way out: without one, none becomes ready."""
         self.private_cidrs = tuple(str(subnets.private) for subnets in self.subnets.values())
         """Where nodes, pods and the load balancer send from."""
         self.register_outputs({"vpc": self.vpc.id, "private": self.private})

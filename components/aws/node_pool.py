@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import pulumi
@@ -58,8 +59,10 @@ class AwsGpuNodePool(pulumi.ComponentResource):
         self.templates: dict[Capacity, aws.ec2.LaunchTemplate] = {}
         self.node_groups: dict[Capacity, aws.eks.NodeGroup] = {}
         """By rung, in the order in which they are tried."""
+        rungs = pool.rungs_in(args["nodes"]["subnets"])
         for place, rung in enumerate(pool.ladder, 1):
-            self._make(group_name(name, place, rung), rung, args)
+            if rung in rungs:
+                self._make(group_name(name, place, rung), rung, args)
         self.placement = Placement(
             node_selector={POOL: pool.name},
             tolerations=tuple(Toleration(key, value) for key, value in self._taints),
@@ -67,14 +70,17 @@ class AwsGpuNodePool(pulumi.ComponentResource):
             accelerators=carrier.count,
             architecture=carrier.architecture,
             max_nodes=pool.max_nodes,
-            rungs=tuple(
-                Rung(rung, {POOL: pool.name, RUNG: rung.value}, NOTICES[rung]) for rung in pool.ladder
-            ),
+            rungs=tuple(Rung(rung, {POOL: pool.name, RUNG: rung.value}, NOTICES[rung]) for rung in rungs),
             topology_keys=(ZONE,),
         )
         self.register_outputs(
             {"nodeGroups": {rung.value: group.node_group_name for rung, group in self.node_groups.items()}}
         )
+
+    def _zones(self, rung: Capacity, args: AwsGpuNodePoolArgs) -> Sequence[str]:
+        """Zones of a rung's nodes. A reservation lies in one zone, and a group that also asks in others fails there."""
+        zone = args["pool"].reservation_zone
+        return [zone] if rung is Capacity.RESERVED and zone else list(args["nodes"]["subnets"])
 
     def _make(self, name: str, rung: Capacity, args: AwsGpuNodePoolArgs) -> None:
         nodes, pool = args["nodes"], args["pool"]
@@ -86,7 +92,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
             name,
             cluster_name=nodes["cluster"],
             node_role_arn=nodes["role"],
-            subnet_ids=nodes["subnets"],
+            subnet_ids=[nodes["subnets"][zone] for zone in self._zones(rung, args)],
             ami_type=self._image,
             capacity_type=CAPACITY_TYPES[rung],
             instance_types=[self._machine],

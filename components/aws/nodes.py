@@ -37,8 +37,8 @@ class NodeSetup(TypedDict):
     """Name of the cluster, known when nodes can join it."""
     role: Input[str]
     """ARN of the nodes' role."""
-    subnets: list[Output[str]]
-    """Ids of the subnets."""
+    subnets: Mapping[str, Output[str]]
+    """Zone -> id of its private subnet."""
     volumes_key: Input[str]
     """ARN of the key that encrypts the volumes."""
     labels: Mapping[str, str]

@@ -53,8 +53,8 @@ class AwsSystemNodesArgs(TypedDict):
     """Name of the cluster, known when it stands."""
     cluster_arn: str
     """Its ARN."""
-    subnets: list[Output[str]]
-    """Ids of the private subnets, one per zone."""
+    subnets: Mapping[str, Output[str]]
+    """Zone -> id of its private subnet."""
     instance_type: str
     """Of the system nodes."""
     volumes_key: Input[str]
@@ -103,7 +103,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
             name,
             cluster_name=self.setup["cluster"],
             node_role_arn=self.role.arn,
-            subnet_ids=args["subnets"],
+            subnet_ids=list(args["subnets"].values()),
             ami_type=IMAGES[Kind.CPU, "amd64"],
             capacity_type="ON_DEMAND",
             instance_types=[args["instance_type"]],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field, StringConstraints
 
 from components.catalog.accelerators import accelerators_on, machine
 from components.settings.base import UNRESOLVED, Frozen
-from components.settings.items import BUCKETS, FOLDER, Layer
+from components.settings.items import BUCKETS, FOLDER, Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -25,6 +25,15 @@ LONGEST_DRAIN_SECONDS = 3600
 
 Image = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 Domain = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
+
+
+class Zoned(Protocol):
+    """A region's network, of any target."""
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Zones of the nodes."""
+        ...
 
 
 class ImageSettings(Frozen):
@@ -53,7 +62,7 @@ class ClusterTarget(Frozen):
 
 
 def cluster_rules(
-    parts: Parts, target: ClusterTarget, name: str, networks: Mapping[str, object], bucket: str
+    parts: Parts, target: ClusterTarget, name: str, networks: Mapping[str, Zoned], bucket: str
 ) -> Iterable[Mistake]:
     """Rules of every target with clusters.
 
@@ -74,6 +83,7 @@ def cluster_rules(
         )
     if Layer.PLATFORM.value in layers:
         yield from _networks_fit_regions(parts, networks)
+        yield from _reservations_lie_in_a_network(parts, networks)
     yield from _answers_can_end(parts)
     yield from _models_can_be_had(parts, bucket)
     yield from _replicas_can_be_replaced(parts, name)
@@ -87,7 +97,7 @@ def unresolved(target: ClusterTarget, layers: Sequence[Layer]) -> Iterator[str]:
                 yield f"target.images.{name}"
 
 
-def _networks_fit_regions(parts: Parts, networks: Mapping[str, object]) -> Iterable[Mistake]:
+def _networks_fit_regions(parts: Parts, networks: Mapping[str, Zoned]) -> Iterable[Mistake]:
     regions = parts.names("regions")
     for name in regions:
         if name not in networks:
@@ -101,6 +111,30 @@ def _networks_fit_regions(parts: Parts, networks: Mapping[str, object]) -> Itera
                 name,
                 f"no entry of regions is called so; there are: {', '.join(regions)}",
                 "Remove the network or add the region",
+            )
+
+
+def _reservations_lie_in_a_network(parts: Parts, networks: Mapping[str, Zoned]) -> Iterable[Mistake]:
+    """The rung `reserved` stands in the region of its zone, and every region has a rung."""
+    zones = [zone for network in networks.values() for zone in network.zones]
+    for index, pool in parts.pools:
+        if pool.reservation_zone is None or Capacity.RESERVED not in pool.ladder:
+            continue
+        if zones and pool.reservation_zone not in zones:
+            yield Mistake(
+                f"pools[{index}].reservation_zone",
+                pool.reservation_zone,
+                "no network of this stack has a subnet there, so no node could draw on the reservation",
+                f"Choose one of: {', '.join(zones)}; or add it to the zones of a network",
+            )
+            continue
+        bare = [region for region, network in networks.items() if not pool.rungs_in(network.zones)]
+        if bare:
+            yield Mistake(
+                f"pools[{index}].ladder",
+                [rung.value for rung in pool.ladder],
+                f"the reservation lies in {pool.reservation_zone}, so in {', '.join(bare)} the pool has no rung",
+                "Add a rung `spot` or `on-demand`, or give that region a stack of its own",
             )
 
 

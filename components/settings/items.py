@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 from typing import Annotated
 
@@ -28,6 +29,8 @@ STACK_RULE = "a stack is called ENVIRONMENT-TARGET-REGION: lower-case letters, d
 
 RESERVATION_PATTERN = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"
 RESERVATION_RULE = "a reservation is letters, digits and '-', as the cloud lists it"
+RESERVATION_ZONE_PATTERN = r"^[a-z]+(-[a-z0-9]+)+$"
+RESERVATION_ZONE_RULE = "a zone is written as the cloud calls it, such as us-east-1a or us-central1-a"
 TOPOLOGY_PATTERN = r"^[0-9]+x[0-9]+(x[0-9]+)?$"
 TOPOLOGY_RULE = "a topology is two or three numbers, such as 2x4 or 2x2x1"
 
@@ -107,9 +110,20 @@ class PoolSettings(Frozen):
         default=None,
         description="The cloud's name of the reservation that the rung `reserved` draws on.",
     )
+    reservation_zone: Annotated[str, StringConstraints(pattern=RESERVATION_ZONE_PATTERN)] | None = Field(
+        default=None,
+        description="Zone in which the reservation lies. Required with `reservation`: the rung `reserved` asks for "
+        "nodes in this zone only, and stands only in the region of this zone.",
+    )
     topology: Annotated[str, StringConstraints(pattern=TOPOLOGY_PATTERN)] | None = Field(
         default=None, description="Chips of a TPU slice, such as 2x4. Only for a TPU, and required there."
     )
+
+    def rungs_in(self, zones: Collection[str]) -> tuple[Capacity, ...]:
+        """The rungs of the ladder that a region with these zones has: a reservation lies in one zone of one region."""
+        return tuple(
+            rung for rung in self.ladder if rung is not Capacity.RESERVED or self.reservation_zone in zones
+        )
 
 
 class TrainingSettings(Frozen):

@@ -185,6 +185,21 @@ def ladders_can_be_climbed(parts: Parts) -> Iterable[Mistake]:
                 "no rung of the ladder is `reserved`, so it would never be used",
                 "Add the rung, or remove the reservation",
             )
+        if reserved and pool.reservation is not None and pool.reservation_zone is None:
+            yield Mistake(
+                f"pools[{index}].reservation_zone",
+                None,
+                f"reservation {pool.reservation!r} lies in one zone, and nodes that are asked for in another zone do "
+                "not get it",
+                "Name the zone of the reservation, such as us-east-1a or us-central1-a",
+            )
+        if pool.reservation_zone is not None and pool.reservation is None:
+            yield Mistake(
+                f"pools[{index}].reservation_zone",
+                pool.reservation_zone,
+                "the pool names no reservation, so the zone would never be used",
+                "Name the reservation, or remove the zone",
+            )
 
 
 def labels_leave_ours_alone(parts: Parts) -> Iterable[Mistake]:

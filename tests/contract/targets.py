@@ -39,6 +39,11 @@ class Case:
     pin: Mapping[str, str] = field(default_factory=dict[str, str])
     """What a model needs so that its version can be served."""
 
+    @property
+    def zone(self) -> str:
+        """A zone of the first region; a target without clusters has none."""
+        return self.target["networks"][self.regions[0]]["zones"][0]
+
     def served(self, recording: Recording) -> Served:
         """Which model the replicas load."""
         found: Served = {}

@@ -45,11 +45,21 @@ def with_host(case: Case, use: Callable[[ClusterHost], Any]) -> Recording:
 def placement(case: Case, accelerator: str = GPU, ladder: tuple[Capacity, ...] = LADDER) -> Placement:
     """Of a pool with a ladder."""
     reservation = "cr-0123456789abcdef0" if Capacity.RESERVED in ladder else None
-    pool = PoolSettings(
-        name="big", accelerator=accelerator, max_nodes=3, ladder=ladder, reservation=reservation
-    )
     found: list[Placement] = []
-    with_host(case, lambda host: found.append(host.pool(pool)))
+
+    def ask(host: ClusterHost) -> None:
+        zone = case.zone if reservation else None
+        pool = PoolSettings(
+            name="big",
+            accelerator=accelerator,
+            max_nodes=3,
+            ladder=ladder,
+            reservation=reservation,
+            reservation_zone=zone,
+        )
+        found.append(host.pool(pool))
+
+    with_host(case, ask)
     return found[0]
 
 

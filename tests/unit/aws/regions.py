@@ -42,6 +42,7 @@ def pool(**changes: Any) -> PoolSettings:
         "max_nodes": 4,
         "ladder": (Capacity.RESERVED, Capacity.SPOT, Capacity.ON_DEMAND),
         "reservation": RESERVATION,
+        "reservation_zone": ZONES[1],
         **changes,
     }
     return PoolSettings(**whole)

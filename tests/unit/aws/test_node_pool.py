@@ -16,7 +16,7 @@ from components.aws.nodes import IMAGES, LONGEST_GROUP
 from components.catalog.aws import REGIONS
 from components.settings.base import NAME_PATTERN
 from components.settings.items import Capacity
-from tests.unit.aws.regions import REGION, RESERVATION, made, one, pool, region
+from tests.unit.aws.regions import REGION, RESERVATION, ZONES, made, one, pool, region
 
 PLACES = {Capacity.RESERVED: 1, Capacity.SPOT: 2, Capacity.ON_DEMAND: 3}
 GROUP_ID = "5ac3a0f2-1b7d-4c55-9d0e-0f2d1c3b4a59"
@@ -63,6 +63,24 @@ def test_each_rung_is_bought_as_it_says() -> None:
         Capacity.SPOT: None,
         Capacity.ON_DEMAND: {"capacityReservationPreference": "none"},
     }
+
+
+def test_reserved_nodes_are_asked_for_in_the_zone_of_their_reservation_only() -> None:
+    assert {rung.value: group(rung)["subnetIds"] for rung in Capacity} == {
+        "reserved": [f"{REGION}-network-private-us-east-1b-id"],
+        "spot": [f"{REGION}-network-private-{zone}-id" for zone in ZONES],
+        "on-demand": [f"{REGION}-network-private-{zone}-id" for zone in ZONES],
+    }
+
+
+def test_a_region_without_the_zone_of_the_reservation_has_the_other_rungs_under_their_names() -> None:
+    def look(host: Any) -> Any:
+        return [rung.kind.value for rung in host.pool(pool(reservation_zone="eu-west-2a")).rungs]
+
+    recording = made(look)
+    assert list(recording.returned) == ["spot", "on-demand"]
+    names = {found.name for found in recording.of(":NodeGroup") if "-serve-" in found.name}
+    assert names == {f"{REGION}-serve-2-spot", f"{REGION}-serve-3-on-demand"}
 
 
 def test_nothing_lands_on_a_pool_that_does_not_name_it() -> None:

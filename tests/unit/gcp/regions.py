@@ -67,6 +67,7 @@ def pool(**changes: Any) -> PoolSettings:
         "max_nodes": 4,
         "ladder": (Capacity.RESERVED, Capacity.SPOT, Capacity.ON_DEMAND),
         "reservation": "l4-in-a",
+        "reservation_zone": "us-central1-a",
         **changes,
     }
     return PoolSettings(**whole)

@@ -125,6 +125,9 @@ def test_workers_count_with_the_accelerators_of_their_nodes(target: str) -> None
         ({"ladder": ["spot", "spot"]}, "ladder", "twice"),
         ({"ladder": ["reserved", "spot"]}, "reservation", "draws on a reservation"),
         ({"reservation": "mine"}, "reservation", "never be used"),
+        ({"ladder": ["reserved"], "reservation": "mine"}, "reservation_zone", "lies in one zone"),
+        ({"reservation_zone": "some-zone"}, "reservation_zone", "names no reservation"),
+        ({"reservation_zone": "A zone"}, "reservation_zone", "as the cloud calls it"),
         ({"ladder": ["reserved"], "reservation": "not a name"}, "reservation", "as the cloud lists it"),
         ({"ladder": []}, "ladder", "at least 1"),
         ({"ladder": ["borrowed"]}, "ladder[0]", "values that exist"),
@@ -132,6 +135,32 @@ def test_workers_count_with_the_accelerators_of_their_nodes(target: str) -> None
 )
 def test_a_ladder_can_be_climbed(target: str, changes: dict[str, Any], path: str, words: str) -> None:
     assert words in mistake_at(f"pools[0].{path}", stack(target, pools=pool(**changes))).rule
+
+
+def reserved(target: str, zone: str, *others: str) -> list[dict[str, Any]]:
+    return pool(ladder=["reserved", *others], reservation="cr-0123456789abcdef0", reservation_zone=zone)
+
+
+def test_a_reservation_lies_in_a_zone_of_the_stacks_networks(target: str) -> None:
+    zone = TARGETS[target].zone
+    load_stack_settings(stack(target, pools=reserved(target, zone)))
+    mistake = mistake_at("pools[0].reservation_zone", stack(target, pools=reserved(target, f"{zone}x")))
+    assert (
+        mistake.value == f"{zone}x" and "no network of this stack" in mistake.rule and zone in mistake.remedy
+    )
+
+
+def test_a_pool_has_a_rung_in_every_region(target: str) -> None:
+    case: Case = TARGETS[target]
+    first, second = case.regions[:2]
+    both = {name: case.target["networks"][name] for name in (first, second)}
+    changes: dict[str, Any] = {
+        "regions": [{"name": first}, {"name": second}],
+        "target": {**case.target, "networks": both},
+    }
+    load_stack_settings(stack(target, pools=reserved(target, case.zone, "spot"), **changes))
+    mistake = mistake_at("pools[0].ladder", stack(target, pools=reserved(target, case.zone), **changes))
+    assert f"in {second} the pool has no rung" in mistake.rule
 
 
 def served(target: str, /, **model: Any) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_traffic_is_set_in_the_stack_that_balances_it(key: str, value: Any) -> N
     [(["reserved"], "reserved or spot"), (["spot", "on-demand"], "reserved or spot")],
 )
 def test_target_local_has_no_capacity_but_its_own(ladder: list[str], words: str) -> None:
-    reservation = {"reservation": "mine"} if "reserved" in ladder else {}
+    reservation = {"reservation": "mine", "reservation_zone": "here-a"} if "reserved" in ladder else {}
     pools = [TRAIN, {**SERVE, "ladder": ladder, **reservation}]
     mistake = only_mistake_of(spoiled(pools=pools))
     assert mistake.path == "pools[1].ladder" and words in mistake.rule
