@@ -8,7 +8,9 @@ across. Left out: near-duplicates (licence headers, tests copied from one anothe
 
 import hashlib
 import sysconfig
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workloads.held_out import HELD_OUT_PERCENT, is_held_out
+from workloads.held_out import HELD_OUT_PERCENT
 from workloads.training.config import TrainConfig, place
-from workloads.training.documents import documents
+from workloads.training.documents import documents, sides
 from workloads.training.flags import ConfigError
 from workloads.training.shards import ShardedTokens, fetched, is_prepared, open_shards
 from workloads.training.tokenizer import BYTES, TextTokenizer, load_tokenizer
@@ -37,6 +39,7 @@ class Corpus:
     held_out_bytes: int  # of text, ends of text not counted
     digest: str  # "sha256:<hex>" of the manifest, or over every file's relative path and content
     tokenizer: TextTokenizer
+    left_out: Counter[str] = field(default_factory=Counter)  # files of text that were not read, by reason
 
 
 def load_corpus(config: TrainConfig) -> Corpus:
@@ -53,7 +56,8 @@ def load_corpus(config: TrainConfig) -> Corpus:
             f"data={str(root)!r}: must be an existing folder; give one, or leave data out for the standard library"
         )
     prepared = is_prepared(root)
-    corpus = _prepared(root, config.data_digest) if prepared else _text(root, config.pattern)
+    source = str(root) if config.data else ""
+    corpus = _prepared(root, config.data_digest) if prepared else _text(source, config.pattern)
     context, vocabulary = config.model.context, config.model.vocabulary
     for name, tokens, count in (
         ("training", corpus.training, corpus.documents[0]),
@@ -96,20 +100,26 @@ def _prepared(folder: Path, expected_digest: str) -> Corpus:
     return Corpus(sides["training"], sides["held_out"], counts, index["held_out"]["bytes"], digest, tokenizer)
 
 
-def _text(root: Path, pattern: str) -> Corpus:
-    sides: tuple[list[bytes], list[bytes]] = ([], [])
-    digest = hashlib.sha256()
-    for name, content in documents(str(root), pattern, field="text"):
-        digest.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
-        sides[is_held_out(name)].append(content)
-    training, held_out = (_join(texts) for texts in sides)
+def _text(source: str, pattern: str) -> Corpus:
+    texts: tuple[list[bytes], list[bytes]] = ([], [])
+    digest, left_out = hashlib.sha256(), Counter[str]()
+
+    def found() -> Iterator[tuple[str, bytes]]:
+        for name, content in documents(source, pattern, "text", left_out):
+            digest.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
+            yield name, content
+
+    for held_out, _, content in sides(found()):
+        texts[held_out].append(content)
+    training, held_out = map(_join, texts)
     return Corpus(
         training,
         held_out,
-        (len(sides[0]), len(sides[1])),
-        sum(map(len, sides[1])),
+        (len(texts[0]), len(texts[1])),
+        sum(map(len, texts[1])),
         f"sha256:{digest.hexdigest()}",
         load_tokenizer(BYTES, END_OF_TEXT_NAME),
+        left_out,
     )
 
 

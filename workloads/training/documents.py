@@ -1,42 +1,49 @@
-"""The documents under any address that fsspec reaches: files of text, lines of JSON, rows of Parquet.
+"""The documents under any address that fsspec reaches: files of text, lines of JSON, rows of CSV and Parquet.
 
 A document has a name that does not depend on where its source lies: the file's relative path, and for one of many in a
 file, its number after a `#`. Documents come in the order of their names' files, so two readings of the same source are
 the same. Left out: near-duplicates are not looked for.
 """
 
-import json
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from fsspec.core import url_to_fs
 
+from workloads.held_out import HELD_OUT_PERCENT, is_held_out
 from workloads.training.flags import ConfigError
+from workloads.training.records import texts
 
 INSTALLED = {
     "site-packages",
     "dist-packages",
 }  # differ between machines, so they are not the standard library
 
+HIDDEN = (".", "_")
+"""How names begin of what programs keep beside data: .git, .env, _SUCCESS, _temporary."""
 
-UNREAD = {
-    ".json": "write it as lines of JSON, .jsonl",
-    **dict.fromkeys((".zst", ".lz4", ".zip", ".7z", ".tar"), "unpack it, or pack each file with gzip"),
-}
-"""Endings that hold text which is not read, and what to do about it."""
+REFUSE, SKIP = "refuse", "skip"
+"""What becomes of a record without a text."""
 
 
-def documents(source: str, pattern: str, field: str) -> Iterator[tuple[str, bytes]]:
+def documents(
+    source: str, pattern: str, field: str, left_out: Counter[str], unusable: str = REFUSE
+) -> Iterator[tuple[str, bytes]]:
     """Name and UTF-8 text of every document under `source` (empty: Python's standard library).
 
-    Files are those whose name matches `pattern`; what a file is, its ending says: .jsonl, .parquet, else plain text,
-    each also with .gz, .bz2 or .xz behind; what is none of these is refused.
-    `field` is the column of JSON lines and Parquet that holds the text.
+    Files are those whose name matches `pattern`, without hidden ones (see `hidden`). `field` is the column of JSON
+    lines, CSV and Parquet that holds the text. `left_out` counts hidden files, and, where `unusable` is SKIP, records
+    without a text, each by its reason.
     Raises ConfigError when the source cannot be reached or a file cannot be read.
     """
     shown = f"source={source!r}, pattern={pattern!r}"
+
+    def skipped(reason: str) -> None:
+        left_out[reason] += 1
+
     try:
         files, root = url_to_fs(source or sysconfig.get_paths()["stdlib"])
         paths = sorted(files.find(root))
@@ -46,61 +53,65 @@ def documents(source: str, pattern: str, field: str) -> Iterator[tuple[str, byte
             "this machine may read"
         ) from error
     for path in paths:
-        relative = path.removeprefix(root).lstrip("/") or path.rpartition("/")[2]
+        inside = path.removeprefix(root).lstrip("/")
+        relative = inside or path.rpartition("/")[2]
+        if source and hidden(inside, pattern):  # the standard library has none, and many a module named so
+            skipped("hidden")
+            continue
         parts = relative.split("/")
         if not fnmatch(parts[-1], pattern) or INSTALLED & set(parts):
             continue
         try:
             with files.open(path, "rb", compression="infer") as stream:
-                yield from _read(relative, cast(BinaryIO, stream), field)
+                told = skipped if unusable == SKIP else None
+                yield from texts(relative, cast(BinaryIO, stream), field, told)
         except Exception as error:  # every store and every compression has exceptions of its own
             raise ConfigError(
                 f"{shown}: cannot read {relative} ({_words(error)}); repair it, make it readable or narrow the pattern"
             ) from error
 
 
-def _read(relative: str, stream: BinaryIO, field: str) -> Iterator[tuple[str, bytes]]:
-    plain = relative.rsplit(".", 1)[0] if relative.endswith((".gz", ".bz2", ".xz")) else relative
-    if plain.endswith(".jsonl"):
-        for number, line in enumerate(stream):
-            if line.strip():
-                yield f"{relative}#{number}", _text(_parsed(line, number + 1), f"line {number + 1}", field)
-    elif plain.endswith(".parquet"):
-        from pyarrow import parquet  # takes half a second, and few need it
-
-        table = parquet.ParquetFile(stream)
-        if field not in table.schema_arrow.names:
-            raise ValueError(f"has no column {field!r} but {', '.join(table.schema_arrow.names)}; set field")
-        number = 0
-        for batch in table.iter_batches(columns=[field]):
-            for row in batch.to_pylist():
-                yield f"{relative}#{number}", _text(row, f"row {number}", field)
-                number += 1
-    else:
-        text = stream.read()
-        ending = plain[plain.rfind(".") :]
-        if ending in UNREAD or b"\0" in text:
-            remedy = UNREAD.get(ending, "it holds zero bytes, so it is no text")
-            raise ValueError(
-                f"read are .jsonl, .parquet and plain text, each also with .gz, .bz2 or .xz behind: {remedy}"
-            )
-        yield relative, text
+def hidden(inside: str, pattern: str) -> bool:
+    """Whether a part of this path begins as hidden names do. A `pattern` that begins so asks for such files."""
+    *folders, name = inside.split("/")
+    asked = name.startswith(HIDDEN) and pattern[:1] == name[:1]
+    return any(folder.startswith(HIDDEN) for folder in folders) or (name.startswith(HIDDEN) and not asked)
 
 
-def _parsed(line: bytes, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
-    except ValueError as error:
-        raise ValueError(f"line {number}: {error}") from error
+def sides(found: Iterator[tuple[str, bytes]]) -> Iterator[tuple[bool, str, bytes]]:
+    """Each document with whether it is held out; the sides are drawn by names.
+
+    Few documents may all fall on one side. Then the last one that can be is cut in two, and its tail, HELD_OUT_PERCENT
+    of all text where it has as much, is the held-out side: it is called NAME#tail.
+    """
+    total, seen = 0, {True: 0, False: 0}  # bytes; documents of each side
+    waiting: list[tuple[bool, str, bytes]] = []  # the last document that can be cut, and empty ones behind it
+    for name, content in found:
+        side = is_held_out(name)
+        total += len(content)
+        seen[side] += 1
+        if len(content) > 1:
+            yield from waiting
+            waiting = []
+        waiting.append((side, name, content))
+    _, name, content = waiting[0] if waiting else (False, "", b"")
+    if len(content) > 1 and not all(seen.values()):
+        at = _cut(content, min(len(content) // 2, total * HELD_OUT_PERCENT // 100))
+        waiting[:1] = (
+            [(False, name, content[:at]), (True, f"{name}#tail", content[at:])] if at else waiting[:1]
+        )
+    yield from waiting
 
 
-def _text(record: Any, where: str, field: str) -> bytes:
-    if not isinstance(record, dict) or not isinstance(record.get(field), str):
-        found = ", ".join(record) if isinstance(record, dict) else type(record).__name__
-        raise ValueError(f"{where} has no text in {field!r}, it has {found}; set field or mend the line")
-    return record[field].encode()
+def _cut(content: bytes, tail: int) -> int:
+    """Where a tail of about so many bytes begins: behind a line's end if one is near, never within a character."""
+    at = len(content) - max(1, tail)
+    line = content.rfind(b"\n", 0, at) + 1
+    if line > at - max(1, tail):
+        return line
+    while at and content[at] & 0xC0 == 0x80:  # UTF-8's bytes within a character
+        at -= 1
+    return at
 
 
 def _words(error: BaseException) -> str:

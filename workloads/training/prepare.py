@@ -9,11 +9,14 @@ Then: python -m workloads.training.train --data out/data
 
 The folder holds shards of token ids (`training-00000.bin`, `held_out-00000.bin`, ..., little-endian), the tokenizer,
 and a manifest with the digest of each file, the index of the shards and the counts. It appears whole or not at all.
+Files whose names begin with `.` or `_`, or that lie in folders named so, are left out and counted; a pattern that
+begins so asks for them.
 The last line on stdout is the result as JSON. Exit codes: 0 published, 2 a setting cannot be used, 1 anything else.
 """
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,8 +28,7 @@ from numpy.typing import NDArray
 from workloads.manifest import OutputRefused, write_manifest
 from workloads.remote import RemoteError, check_apart, check_output, publishing
 from workloads.training.config import place, shown
-from workloads.training.data import is_held_out
-from workloads.training.documents import documents
+from workloads.training.documents import REFUSE, SKIP, documents, sides
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.shards import SIDES, shard_name
 from workloads.training.tokenizer import load_tokenizer
@@ -38,7 +40,10 @@ class PrepareConfig:
     output: str = "out/data"  # the folder to publish: a path, file://, s3:// or gs:// address
     source: str = ""  # any address that fsspec reaches; empty is Python's standard library
     pattern: str = "*"  # which file names count
-    field: str = "text"  # where JSON lines and Parquet keep the text
+    field: str = "text"  # where JSON lines, CSV and Parquet keep the text
+    unusable: str = (
+        REFUSE  # what a record without a text does: "refuse" the source, or "skip" it and count it
+    )
     tokenizer: str = "bytes"  # or the path of a tokenizer.json
     end_of_text: str = END_OF_TEXT_NAME  # the tokenizer's token between documents
     shard_tokens: int = 100_000_000  # tokens in a shard; some hundred MB are moved and checked in one go
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         config = PrepareConfig(**values)
         if config.shard_tokens < 1:
             problems.append(f"shard_tokens={config.shard_tokens}: must be at least 1")
+        if config.unusable not in (REFUSE, SKIP):
+            problems.append(f"unusable={config.unusable!r}: must be {REFUSE} or {SKIP}")
         if problems:
             raise ConfigError(*problems)
         output = place("output", config.output)
@@ -67,31 +74,38 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def prepare(config: PrepareConfig, output: Path | str) -> dict[str, object]:
-    """Publish the shards at `output`; the digest and the counts.
+    """Publish the shards at `output`; the digest and the counts, also of what was left out and why.
 
     Raises ConfigError, RemoteError; then nothing is left.
     """
+    left_out: Counter[str] = Counter()
+    found = documents(config.source, config.pattern, config.field, left_out, config.unusable)
     tokenizer = load_tokenizer(config.tokenizer, config.end_of_text)
     dtype = np.dtype("<u2" if tokenizer.vocabulary <= 1 << 16 else "<u4")
     encode = tokenizer.encoder()
     end = np.array([tokenizer.end_of_text], dtype=dtype)
     with publishing(output) as partial:
         with ExitStack() as stack:
-            sides = [
+            writers = [
                 stack.enter_context(ShardWriter(partial, side, config.shard_tokens, end)) for side in SIDES
             ]
-            for name, content in documents(config.source, config.pattern, config.field):
+            for held_out, name, content in sides(found):
                 try:
                     ids = encode(content).astype(dtype)
                 except UnicodeDecodeError as error:
                     raise ConfigError(
                         f"source: {name} is no UTF-8 ({error}); mend it or prepare bytes"
                     ) from error
-                sides[is_held_out(name)].document(ids, len(content))
-        if sum(side.documents for side in sides) == 0:
+                writers[held_out].document(ids, len(content))
+        if sum(side.documents for side in writers) == 0:
             raise ConfigError(
                 f"source={config.source!r}, pattern={config.pattern!r}: no document was found; give a source with "
-                "text or widen the pattern"
+                f"text or widen the pattern{_told(left_out)}"
+            )
+        if not all(side.bytes for side in writers):
+            raise ConfigError(
+                f"source={config.source!r}, pattern={config.pattern!r}: has too little text to hold some out and learn "
+                f"from the rest; give more text{_told(left_out)}"
             )
         (partial / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
         index = {
@@ -99,10 +113,14 @@ def prepare(config: PrepareConfig, output: Path | str) -> dict[str, object]:
             "vocabulary": tokenizer.vocabulary,
             "end_of_text": tokenizer.end_of_text,
             "end_of_text_name": tokenizer.end_of_text_name,
-            **{side.name: side.counts() for side in sides},
+            **{side.name: side.counts() for side in writers},
         }
         digest = write_manifest(partial, data=index)
-    return {"digest": digest, **{side.name: side.counts() for side in sides}}
+    return {"digest": digest, **{side.name: side.counts() for side in writers}, "left_out": dict(left_out)}
+
+
+def _told(left_out: Counter[str]) -> str:
+    return f"; left out were {json.dumps(left_out)}" if left_out else ""
 
 
 class ShardWriter:

@@ -128,6 +128,8 @@ def train(
             f"give --steps {run.step} or more, or another place for --checkpoints"
         )
     about = {"run": name, "data_digest": corpus.digest, "parameters": model.parameter_count()}
+    if corpus.left_out:
+        about["left_out"] = dict(corpus.left_out)
     progress.begin(run.step, facts or {}, about)
 
     ended = learn(run, progress, checkpoints, preemption)

@@ -47,7 +47,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_text_of_the_gate_is_enough_and_none_that_a_run_learns_from() -> None:
-    from workloads.training.data import is_held_out as runs_hold_out
+    from workloads.training.documents import is_held_out as runs_hold_out
 
     excerpts = held_out_excerpts(100_000)
     assert sum(map(len, excerpts)) >= 100_000 and len(set(excerpts)) > 50

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.waiting import until
 from tools.paths import TOOLKIT
-from workloads.training.data import is_held_out
+from workloads.held_out import is_held_out
 
 ROOT = Path(__file__).parents[3]
 TINY = [

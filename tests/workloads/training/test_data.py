@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.workloads.training.runs import write_corpus
+from workloads.held_out import is_held_out
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.config import parse
-from workloads.training.data import Corpus, evaluation_starts, is_held_out, load_corpus, windows
+from workloads.training.data import Corpus, evaluation_starts, load_corpus, windows
 from workloads.training.flags import ConfigError
 from workloads.training.sampler import Sampler
 from workloads.training.tokens import END_OF_TEXT

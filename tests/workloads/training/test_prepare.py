@@ -254,14 +254,14 @@ def test_text_is_not_prepared_into_itself(corpus: Path, tmp_path: Path, capsys) 
         (
             "a.jsonl",
             b'{"text": "fine"}\n{"body": "x", "id": 3}',
-            "line 2 has no text in 'text', it has body, id",
+            "line 2 has no field 'text', it has body, id",
         ),
         ("a.jsonl", b'{"text": "\xff"}', "cannot read a.jsonl (line 1: 'utf-8' codec can't decode"),
-        ("a.jsonl", b"[1]", "line 1 has no text in 'text', it has list; set field or mend the line"),
+        ("a.jsonl", b"[1]", "line 1 has no text in 'text', it is a list; mend it"),
         (
             "a.txt.zst",
             b"text",
-            "cannot read a.txt.zst (read are .jsonl, .parquet and plain text, each also with .gz",
+            "cannot read a.txt.zst (read are .jsonl, .csv, .tsv, .parquet and plain text, each also with .gz",
         ),
         ("a.json", b'[{"text": "x"}]', ".gz, .bz2 or .xz behind: write it as lines of JSON, .jsonl)"),
         ("a.json.gz", gzip.compress(b"[]"), "behind: write it as lines of JSON, .jsonl)"),
