@@ -7,21 +7,28 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tools.rehearsal import aws, gcp, kubernetes
+from tools.rehearsal import aws, delays, gcp, kubernetes
 from tools.rehearsal.package import Resource, fill
 
-PACKAGES = {package.name: package for package in (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE)}
+PACKAGES = {
+    package.name: package for package in (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE, delays.PACKAGE)
+}
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class StandIns(dict[str, Answer]):
-    """An answer for every type of the three packages. What is given goes before the stand-ins."""
+    """An answer for every type and every known function of the packages. What is given goes before the stand-ins."""
 
     def get(self, kind: str, default: Any = None) -> Any:
         given = super().get(kind)
         if given is not None:
             return given
         return _answer(kind) if kind.partition(":")[0] in PACKAGES else default
+
+    def __contains__(self, kind: object) -> bool:
+        """Whether a function may be called; of a type, the recorder only asks for its answer."""
+        package = PACKAGES.get(str(kind).partition(":")[0])
+        return super().__contains__(kind) or (package is not None and kind in package.invokes)
 
     def __getitem__(self, kind: str) -> Answer:
         return self.get(kind)
@@ -32,6 +39,8 @@ class StandIns(dict[str, Answer]):
 
 def _answer(kind: str) -> Answer:
     package = PACKAGES[kind.partition(":")[0]]
+    if kind in package.invokes:
+        return lambda arguments: package.invokes[kind](dict(arguments), {})
 
     def answer(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         # An answer is not told the resource's name: what differs in its inputs is another resource.

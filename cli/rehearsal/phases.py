@@ -75,6 +75,12 @@ class Program:
                 )
             told.runs[phase] = done
 
+    def unprotect(self) -> None:
+        """Lets the stack's protected resources go, as a user does who removes data on purpose."""
+        done = self.stage.run(self.folder, "state", "unprotect", "--all", "--yes", "--stack", self.stack)
+        if done.status != 0:
+            raise EngineError(f"{self.stack}: the engine could not unprotect the stack:\n{done.text.strip()}")
+
     def count(self, told: Rehearsed) -> None:
         """Counts what is up."""
         state = self.stage.read(self.folder, "stack", "export", "--stack", self.stack)
@@ -96,6 +102,7 @@ def rehearse(stage: Stage, project: Path, files: Sequence[StackFile]) -> list[Re
         program.play(result, UP)
         program.count(result)
     for program, result in reversed(list(zip(programs, stacks, strict=True))):
+        program.unprotect()
         program.play(result, DOWN)
     return [told, *stacks]
 

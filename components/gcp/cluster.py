@@ -107,6 +107,8 @@ class GcpCluster(pulumi.ComponentResource):
             node_config=cast(Any, system),
             opts=ResourceOptions(parent=self, ignore_changes=["nodeConfig"]),
         )
+        self.identity_pool = self.cluster.workload_identity_config.apply(_pool)
+        """Name of the project's workload identity pool, which exists when the cluster does."""
         self.system = gcp.container.NodePool(
             physical_name(name, "system", limit=LONGEST_POOL_NAME),
             cluster=self.cluster.id,
@@ -129,6 +131,10 @@ class GcpCluster(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self, depends_on=[self.system]),
         )
         self.register_outputs({"name": self.cluster.name, "kubeconfig": self.kubeconfig})
+
+
+def _pool(found: gcp.container.outputs.ClusterWorkloadIdentityConfig | None) -> str:
+    return (found.workload_pool or "") if found else ""
 
 
 def kubeconfig(endpoint: str) -> str:

@@ -51,7 +51,9 @@ class GcpClusterHost(pulumi.ComponentResource):
         project, network = args["project"], args["network"]
         self.network = GcpVpc(f"{name}-network", {"region": name, "network": network}, self._child())
         self.keys = GcpKeys(
-            f"{name}-keys", {"region": name, "project_number": args["project_number"]}, self._child()
+            f"{name}-keys",
+            {"region": name, "project": project, "project_number": args["project_number"]},
+            self._child(),
         )
         self.node_account = GcpNodeAccount(
             f"{name}-nodes",
@@ -108,7 +110,7 @@ class GcpClusterHost(pulumi.ComponentResource):
         return GcpAccess(
             f"{self.name}-{account.name}-access",
             {
-                "project": self._args["project"],
+                "pool": self.cluster.identity_pool,
                 "project_number": self._args["project_number"],
                 "namespace": account.namespace,
                 "account": account.name,

@@ -15,6 +15,7 @@ import pulumi_gcp as gcp
 from pulumi import Output, ResourceOptions
 
 from components.contracts import Access, Egress, Grant, TierAccess
+from components.delay import Delay
 from components.gcp.network import PRIVATE_RANGE
 
 ROLES = {Access.READ: "roles/storage.objectViewer", Access.WRITE: "roles/storage.objectUser"}
@@ -24,6 +25,10 @@ METADATA_SERVER = "169.254.169.254/32"
 METADATA_PORTS = (80, 8080)
 """Where pods get credentials on Dataplane V2. Source: public projects that follow Google's page name port 80, or 80 and
 8080, looked up 2026-11-24. The page itself was not opened; whether 8080 is needed is unresolved."""
+IAM_SECONDS = 120
+"""How long a change of a policy takes to be effective. Google's page "Access change propagation" of IAM: typically 2
+minutes, potentially 7 or longer; last updated 2025-10-01, read 2026-12-01. No call of the program can observe it for
+another account: what still fails after that is refused as before, and the next `up` continues."""
 BUCKET_TYPE = "storage.googleapis.com/Bucket"
 HTTPS = 443
 EGRESS = (
@@ -32,10 +37,17 @@ EGRESS = (
 )
 
 
-def principal(project: str, project_number: int, namespace: str, account: str) -> str:
-    """IAM member of a service account. Clusters of one project share it: environments want projects of their own."""
-    pool = f"projects/{project_number}/locations/global/workloadIdentityPools/{project}.svc.id.goog"
-    return f"principal://iam.googleapis.com/{pool}/subject/ns/{namespace}/sa/{account}"
+def principal(project_number: int, pool: str, namespace: str, account: str) -> str:
+    """IAM member of a service account. Clusters of one project share it: environments want projects of their own.
+
+    Args:
+        project_number: number of the project.
+        pool: name of its workload identity pool.
+        namespace: namespace of the service account.
+        account: its name.
+    """
+    path = f"projects/{project_number}/locations/global/workloadIdentityPools/{pool}"
+    return f"principal://iam.googleapis.com/{path}/subject/ns/{namespace}/sa/{account}"
 
 
 def bucket_of(uri: str) -> str:
@@ -60,10 +72,11 @@ def condition(uri: str) -> str:
 class GcpAccessArgs(TypedDict):
     """Args of `GcpAccess`."""
 
-    project: str
-    """Id of the project."""
+    pool: Output[str]
+    """Name of the project's workload identity pool, from the cluster: the first cluster of a project makes the pool,
+    and IAM refuses a member of a pool that does not exist."""
     project_number: int
-    """Its number."""
+    """Number of the project."""
     namespace: str
     """Namespace of the service account."""
     account: str
@@ -82,7 +95,9 @@ class GcpAccess(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:GcpAccess", name, {}, opts)
-        member = principal(args["project"], args["project_number"], args["namespace"], args["account"])
+        member = args["pool"].apply(
+            lambda pool: principal(args["project_number"], pool, args["namespace"], args["account"])
+        )
         self.grants = [
             gcp.storage.BucketIAMMember(
                 f"{name}-{index}",
@@ -98,6 +113,12 @@ class GcpAccess(pulumi.ComponentResource):
             )
             for index, grant in enumerate(grants)
         ]
-        granted = Output.all(*(grant.id for grant in self.grants)).apply(lambda _: args["account"])
+        self.effective = Delay(
+            name,
+            IAM_SECONDS,
+            {str(index): grant.id for index, grant in enumerate(self.grants)},
+            ResourceOptions(parent=self),
+        )
+        granted = self.effective.id.apply(lambda _: args["account"])
         self.access = TierAccess(granted, EGRESS)
         self.register_outputs({"granted": granted})

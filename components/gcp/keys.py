@@ -8,7 +8,9 @@ import pulumi
 import pulumi_gcp as gcp
 from pulumi import Output, ResourceOptions
 
+from components.delay import Delay
 from components.gcp.agents import agent
+from components.gcp.identity import IAM_SECONDS
 
 ENCRYPTS = {"secrets": "container", "disks": "compute", "buckets": "storage"}
 """Key -> the service whose agent may use it, and nobody else: what GKE keeps in etcd, boot disks, the tiers."""
@@ -23,25 +25,29 @@ class GcpKeysArgs(TypedDict):
 
     region: str
     """Where the key ring lies: data and key stay in one region."""
+    project: str
+    """Id of the project whose agents use the keys."""
     project_number: int
-    """Of the project whose agents use the keys."""
+    """Its number."""
 
 
 class GcpKeys(pulumi.ComponentResource):
     """A key ring with a key for each row of the table. Google never deletes a key ring or the name of a key, only the
-    versions: both are autonamed, so that a region can be made again."""
+    versions: both are autonamed, so that a region can be made again. They are protected: without its key, data is
+    lost."""
 
     def __init__(self, name: str, args: GcpKeysArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:GcpKeys", name, {}, opts)
         mine = ResourceOptions(parent=self)
-        self.ring = gcp.kms.KeyRing(name, location=args["region"], opts=mine)
+        kept = ResourceOptions(parent=self, protect=True)
+        self.ring = gcp.kms.KeyRing(name, location=args["region"], opts=kept)
         self.keys = {
             use: gcp.kms.CryptoKey(
                 f"{name}-{use}",
                 key_ring=self.ring.id,
                 purpose="ENCRYPT_DECRYPT",
                 rotation_period=ROTATION,
-                opts=mine,
+                opts=kept,
             )
             for use in ENCRYPTS
         }
@@ -50,13 +56,14 @@ class GcpKeys(pulumi.ComponentResource):
                 f"{name}-{use}",
                 crypto_key_id=self.keys[use].id,
                 role=ROLE,
-                member=agent(service, args["project_number"]),
+                member=agent(service, args["project"], args["project_number"], self),
                 opts=mine,
             )
             for use, service in ENCRYPTS.items()
         }
+        self.effective = Delay(name, IAM_SECONDS, {use: grant.id for use, grant in self.grants.items()}, mine)
         self.register_outputs({use: self.usable(use) for use in ENCRYPTS})
 
     def usable(self, use: str) -> Output[str]:
-        """A key's id, known when its agent may use it."""
-        return Output.all(self.keys[use].id, self.grants[use].id).apply(lambda ids: ids[0])
+        """A key's id, known when the grant of its agent is effective."""
+        return Output.all(self.keys[use].id, self.effective.id).apply(lambda ids: ids[0])

@@ -13,7 +13,7 @@ from typing import TypedDict
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
-from pulumi import Input, Output, ResourceOptions
+from pulumi import Input, Output, Resource, ResourceOptions
 from pulumi_gcp.compute import BackendServiceBackendArgsDict
 
 from components.contracts import HEALTH_PATH, Backend, RegionTraffic
@@ -85,7 +85,9 @@ class GcpRegionEndpoint(pulumi.ComponentResource):
                 "selector": dict(backend.selector),
                 "ports": [{"name": "http", "port": SERVICE_PORT, "target_port": backend.port}],
             },
-            opts=ResourceOptions(parent=self),
+            # Made after the gateway and its namespace, and so deleted before them: the namespace waits for the
+            # finalizers of the endpoint groups, which would hold the VPC if they outlived the cluster.
+            opts=ResourceOptions(parent=self, depends_on=backend.standing.apply(lambda _: list[Resource]())),
         )
         handle = json.dumps(
             {"project": args["project"], "group": args["group"], "zones": args["zones"]}, sort_keys=True

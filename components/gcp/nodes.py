@@ -10,6 +10,9 @@ import pulumi_gcp as gcp
 from pulumi import Input, ResourceOptions
 from pulumi_gcp.container import NodePoolNodeConfigArgsDict, NodePoolNodeConfigKubeletConfigArgsDict
 
+from components.delay import Delay
+from components.gcp.identity import IAM_SECONDS
+
 ROLES = {
     "runtime": "roles/container.defaultNodeServiceAccount",
     "images": "roles/artifactregistry.reader",
@@ -57,10 +60,9 @@ class GcpNodeAccount(pulumi.ComponentResource):
             )
             for use, role in ROLES.items()
         }
-        self.email = pulumi.Output.all(
-            self.account.email, *(grant.id for grant in self.grants.values())
-        ).apply(lambda known: known[0])
-        """Known when the account has its roles."""
+        self.effective = Delay(name, IAM_SECONDS, {use: grant.id for use, grant in self.grants.items()}, mine)
+        self.email = pulumi.Output.all(self.account.email, self.effective.id).apply(lambda known: known[0])
+        """Email of the account, known when its roles are effective."""
         self.register_outputs({"email": self.email})
 
 

@@ -8,6 +8,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.contracts import GlobalEndpoint, Region, RegionTraffic
+from components.delay import delay_provider
 from components.gcp.host import GcpClusterHost
 from components.gcp.load_balancer import GcpGlobalLoadBalancer
 from components.gcp.providers import google_provider
@@ -36,7 +37,7 @@ class GcpPlatform:
                 "environment": self.settings.environment,
                 "network": self.target.networks[region.name],
             },
-            ResourceOptions(providers=[provider]),
+            ResourceOptions(providers=[provider, delay_provider(f"{region.name}-delays")]),
         )
         return K8sRegion(
             region.name,

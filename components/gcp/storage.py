@@ -75,8 +75,11 @@ class GcpTieredStorageArgs(TypedDict):
 
 
 class GcpTieredStorage(pulumi.ComponentResource):
-    """Buckets that nobody without a grant can open, also not by mistake: no ACLs, no public access, own key. A bucket
-    with objects in it is not deleted. Cloud Storage answers to TLS of any client; plain HTTP gets it no credential."""
+    """Buckets that nobody without a grant can open, also not by mistake: no ACLs, no public access, own key. Cloud
+    Storage answers to TLS of any client; plain HTTP gets it no credential.
+
+    The engine refuses to delete a bucket until it is unprotected, and Google refuses to delete one with objects.
+    """
 
     def __init__(self, name: str, args: GcpTieredStorageArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:GcpTieredStorage", name, {}, opts)
@@ -94,7 +97,7 @@ class GcpTieredStorage(pulumi.ComponentResource):
                 soft_delete_policy={"retention_duration_seconds": SOFT_DELETE_SECONDS},
                 lifecycle_rules=lifecycle(tier),
                 force_destroy=False,
-                opts=ResourceOptions(parent=self),
+                opts=ResourceOptions(parent=self, protect=True),
             )
             for tier in TIERS
         }

@@ -10,6 +10,7 @@ from tools.rehearsal.package import Package, Resource, Row
 
 PROJECT = "rehearsal"
 NUMBER = "111122223333"
+STORAGE_AGENT = f"service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com"
 DOMAIN = "example.com"
 CERTIFICATE = base64.b64encode(b"the certificate authority of a rehearsal").decode()
 PLACES = {"zone": "zones", "region": "regions", "location": "locations"}
@@ -125,6 +126,12 @@ INVOKES = {
         "zone": config.get("zone", ""),
         "accessToken": "a-token-of-a-rehearsal",
         "id": project(args, config),
+    },
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": lambda args, config: {
+        "emailAddress": STORAGE_AGENT,
+        "member": f"serviceAccount:{STORAGE_AGENT}",
+        "project": project(args, config),
+        "id": STORAGE_AGENT,
     },
     "gcp:compute/getZones:getZones": lambda args, config: {
         "names": [f"{args.get('region') or config.get('region')}-{letter}" for letter in "abc"],

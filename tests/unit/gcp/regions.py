@@ -8,6 +8,7 @@ from typing import Any
 from pulumi import Output, ResourceOptions
 
 from components.contracts import Access, Backend, Grant, ServiceAccount
+from components.delay import delay_provider
 from components.gcp.host import GcpClusterHost
 from components.gcp.node_pool import RUNG_LABEL
 from components.gcp.providers import google_provider
@@ -27,6 +28,7 @@ NETWORK = GcpNetwork(
 )
 ENDPOINT = EndpointSettings(request_timeout_seconds=300, drain_seconds=10)
 ACCOUNT_EMAIL = f"nodes@{PROJECT}.iam.gserviceaccount.com"
+STORAGE_AGENT = f"service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com"
 CLUSTER_IP = "10.1.0.9"
 DNS_NAME = "gke-1234.us-central1.gke.goog"
 
@@ -53,6 +55,12 @@ ANSWERS: Answers = {
     "gcp:serviceaccount/account:Account": lambda _: {
         "email": ACCOUNT_EMAIL,
         "member": f"serviceAccount:{ACCOUNT_EMAIL}",
+    },
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": lambda asked: {
+        "emailAddress": STORAGE_AGENT,
+        "member": f"serviceAccount:{STORAGE_AGENT}",
+        "project": asked["project"],
+        "id": STORAGE_AGENT,
     },
     "kubernetes:core/v1:Service": _service,
     "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": "203.0.113.7"},
@@ -91,7 +99,7 @@ def made(use: Callable[[GcpClusterHost], Any] = lambda host: None) -> Recording:
                 "environment": "dev",
                 "network": NETWORK,
             },
-            ResourceOptions(providers=[provider]),
+            ResourceOptions(providers=[provider, delay_provider("delays")]),
         )
         return use(host)
 

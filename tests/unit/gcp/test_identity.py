@@ -111,7 +111,7 @@ def test_the_bucket_is_the_first_part_of_a_uri() -> None:
 
 
 def test_two_accounts_are_two_principals() -> None:
-    names = {principal("p", 1, namespace, name) for namespace in "ab" for name in "cd"}
+    names = {principal(1, "p.svc.id.goog", namespace, name) for namespace in "ab" for name in "cd"}
     assert len(names) == 4
 
 

@@ -32,8 +32,9 @@ def test_no_resource_uses_a_default_provider() -> None:
 
 def test_google_resources_use_the_regions_provider_and_objects_the_clusters() -> None:
     for found in of_cloud(region()):
-        name = "::google::" if found.kind.startswith("gcp:") else f"::{REGION}-cluster::"
-        assert name in found.provider, found.urn
+        package = found.kind.partition(":")[0]
+        provider = {"gcp": "google", "time": "delays", "kubernetes": f"{REGION}-cluster"}[package]
+        assert f"::{provider}::" in found.provider, found.urn
 
 
 def test_the_provider_knows_project_region_and_labels() -> None:

@@ -39,6 +39,13 @@ def test_what_is_deleted_can_be_brought_back_and_a_full_bucket_is_not_deleted(ti
     assert bucket["forceDestroy"] is False
 
 
+def test_a_bucket_and_its_key_are_not_deleted_before_somebody_unprotects_them() -> None:
+    kept = {
+        kind: {found.protect for found in made().of(kind)} for kind in (":Bucket", ":KeyRing", ":CryptoKey")
+    }
+    assert kept == {":Bucket": {True}, ":KeyRing": {True}, ":CryptoKey": {True}}
+
+
 @pytest.mark.parametrize(
     ("tier", "classes"),
     [
