@@ -97,7 +97,7 @@ class K8sGateway(pulumi.ComponentResource):
         self.disruption_budget = k8s.policy.v1.PodDisruptionBudget(
             f"{name}-disruption-budget",
             metadata={"name": COMPONENT, "namespace": namespace},
-            spec=pods.plain({"maxUnavailable": 1, "selector": {"matchLabels": pods.GATEWAY}}),
+            spec=pods.disruption_budget(pods.GATEWAY),
             opts=child,
         )
         self.backend = Backend(

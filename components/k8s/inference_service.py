@@ -116,7 +116,7 @@ class K8sInferenceService(pulumi.ComponentResource):
             self.disruption_budget = k8s.policy.v1.PodDisruptionBudget(
                 f"{name}-disruption-budget",
                 metadata=metadata,
-                spec=pods.plain({"maxUnavailable": 1, "selector": {"matchLabels": chosen}}),
+                spec=pods.disruption_budget(chosen),
                 opts=child,
             )
         if scaled:

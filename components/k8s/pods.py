@@ -126,6 +126,16 @@ def service_name(service: str) -> str:
     return f"serve-{service}"
 
 
+def disruption_budget(chosen: Mapping[str, str]) -> Json:
+    """Spec of a PodDisruptionBudget: one pod at a time may be evicted. A pod that is not ready may always be evicted,
+    because it serves nobody and would otherwise block the drain of its node for as long as it stays unready."""
+    return {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": dict(chosen)},
+    }
+
+
 def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Json]:
     """Spreads pods over zones and nodes as far as there are some."""
     return [

@@ -87,6 +87,7 @@ def cluster_rules(
     yield from _answers_can_end(parts)
     yield from _models_can_be_had(parts, bucket)
     yield from _replicas_can_be_replaced(parts, name)
+    yield from _autoscalers_can_see_the_load(parts, name)
 
 
 def unresolved(target: ClusterTarget, layers: Sequence[Layer]) -> Iterator[str]:
@@ -149,6 +150,24 @@ def _replicas_can_be_replaced(parts: Parts, target: str) -> Iterable[Mistake]:
                 pool.max_nodes,
                 f"its services may have {replicas} replicas, and a new one needs a node before an old one leaves",
                 f"Raise it to {replicas + 1}, or ask for fewer replicas",
+            )
+
+
+def _autoscalers_can_see_the_load(parts: Parts, target: str) -> Iterable[Mistake]:
+    """The autoscaler compares CPU utilization, which says nothing about the load of a GPU or a TPU: one Python thread
+    drives the accelerator and keeps about one core busy with one request as well as with many."""
+    pools = {pool.name: pool.accelerator for _, pool in parts.pools}
+    for index, service in parts.services:
+        found = pools.get(service.pool)
+        carries = found in accelerators_on(target) and machine(target, found).count
+        if service.max_replicas is not None and carries:
+            yield Mistake(
+                f"services[{index}].max_replicas",
+                service.max_replicas,
+                f"the autoscaler measures CPU utilization, and on a pool of {found} the CPU does not show how many "
+                "requests wait",
+                f"Leave max_replicas out and set replicas to what the peak needs, such as {service.max_replicas}; or "
+                "choose a pool of accelerator cpu",
             )
 
 

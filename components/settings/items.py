@@ -204,7 +204,7 @@ class ServiceSettings(Frozen):
     max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
         description="Most replicas per region, between which and `replicas` an autoscaler chooses. Left out, there "
-        "are always `replicas`.",
+        "are always `replicas`. Only on a pool of accelerator cpu, because the autoscaler measures CPU utilization.",
     )
     limits: LimitSettings = Field(default=LimitSettings(), description="What one replica takes on.")
     api_keys: Annotated[str, StringConstraints(pattern=SECRET_PATTERN)] | None = Field(

@@ -311,3 +311,16 @@ def test_a_drain_that_no_load_balancer_can_keep_is_refused(target: str) -> None:
     mistake = mistake_at("endpoint.request_timeout_seconds", stack(target, endpoint=long))
     assert "at most 3600 seconds" in mistake.rule and "endpoint.drain_seconds" in mistake.remedy
     assert not all_mistakes(stack(target, endpoint={**long, "drain_seconds": 60}))
+
+
+def test_an_autoscaler_that_measures_cpu_is_refused_on_a_pool_of_accelerators(target: str) -> None:
+    settings = served(target, digest=PIN)
+    region = regions_with(target, "l4")[0]
+    (service,) = settings["services"]
+    settings |= {"regions": [{"name": region}], "services": [{**service, "replicas": 1, "max_replicas": 3}]}
+    settings["pools"] = pool(accelerator="l4")
+    mistake = mistake_at("services[0].max_replicas", settings)
+    assert mistake.value == 3 and "on a pool of l4" in mistake.rule
+    assert "set replicas to what the peak needs, such as 3" in mistake.remedy
+    settings["pools"] = pool()
+    assert "services[0].max_replicas" not in all_mistakes(settings)
