@@ -118,7 +118,14 @@ def check_tensors(
                 f"tensor {name!r} has shape {tuple(tensors[name].shape)}, config.json asks for {shape}; "
                 "export weights and config together"
             )
-    return {name: tensors[name].to(torch.float32).contiguous() for name in shapes}
+    made = {name: tensors[name].to(torch.float32).contiguous() for name in shapes}
+    for name, tensor in made.items():
+        if bad := tensor.numel() - int(tensor.isfinite().sum()):
+            raise SourceError(
+                f"tensor {name!r} holds {bad} of {tensor.numel()} values that are no number or infinite; its training "
+                "has failed: export an earlier checkpoint"
+            )
+    return made
 
 
 def _read_folder(folder: Path) -> Source:

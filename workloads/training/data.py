@@ -11,6 +11,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import ceil, inf
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ class Corpus:
     digest: str  # "sha256:<hex>" of the manifest, or over every file's relative path and content
     tokenizer: TextTokenizer
     left_out: Counter[str] = field(default_factory=Counter)  # files of text that were not read, by reason
+
+    @property
+    def bytes_per_token(self) -> float:
+        """The held-out side's mean, ends of text not counted; infinite where its text became no token."""
+        tokens = len(self.held_out) - self.documents[1] - 1
+        return self.held_out_bytes / tokens if tokens else inf
 
 
 def load_corpus(config: TrainConfig) -> Corpus:
@@ -75,17 +82,35 @@ def load_corpus(config: TrainConfig) -> Corpus:
             f"data={str(root)!r}: the {corpus.documents[1]} held-out documents are all empty, and the model would be "
             f"judged by nothing; give more text in more files ({HELD_OUT_PERCENT}% of them are held out)"
         )
+    if not _scores_text(corpus, context, config.evaluation_bytes):
+        raise ConfigError(
+            f"evaluation_bytes={config.evaluation_bytes}: the held-out windows of context={context} that would be "
+            f"scored hold no text: the {corpus.documents[1]} held-out documents are nearly all empty; raise it, or "
+            "give more text"
+        )
     ids = corpus.tokenizer.vocabulary
-    if not ids <= vocabulary < ids + PADDING:
+    # a model that was given has the padding that its maker chose; its tokenizer is compared with the data's
+    if not ids <= vocabulary or (vocabulary >= ids + PADDING and not config.init):
+        remedy = f"set --vocabulary {ids}, or prepare" if not config.init else "prepare"
         raise ConfigError(
             f"vocabulary={vocabulary}: the data has {ids} token ids; the model needs as many, and at most "
-            f"{PADDING - 1} more for its matrices' tiles: set --vocabulary {ids}, or prepare the data with the "
-            "tokenizer that the model is meant for"
+            f"{PADDING - 1} more for its matrices' tiles: {remedy} the data with the tokenizer that the model is meant "
+            "for"
         )
     return corpus
 
 
 PADDING = 128
+
+
+def _scores_text(corpus: Corpus, context: int, at_least_bytes: int) -> bool:
+    """Whether a window that is scored holds a token of text."""
+    if corpus.bytes_per_token == inf:
+        return False
+    starts = evaluation_starts(len(corpus.held_out), context, ceil(at_least_bytes / corpus.bytes_per_token))
+    end, at_once = corpus.tokenizer.end_of_text, 1024
+    parts = (starts[at : at + at_once] for at in range(0, len(starts), at_once))
+    return any(bool((windows(corpus.held_out, part, context)[:, 1:] != end).any()) for part in parts)
 
 
 def _prepared(folder: Path, expected_digest: str) -> Corpus:

@@ -24,8 +24,7 @@ def evaluate(
     read at a time as in training, for which the memory was enough.
     """
     tokens, end = corpus.held_out, corpus.tokenizer.end_of_text
-    bytes_per_token = corpus.held_out_bytes / (len(tokens) - corpus.documents[1] - 1)
-    at_least = math.ceil(config.evaluation_bytes / bytes_per_token)
+    at_least = math.ceil(config.evaluation_bytes / corpus.bytes_per_token)
     starts = evaluation_starts(len(tokens), config.model.context, at_least)
     # A sharded model is read by all workers at once: each takes as many rows, those too many count for nothing.
     each = -(-len(starts) // workers.world)
@@ -40,5 +39,5 @@ def evaluate(
         totals[0] += losses(model, rows, config)[is_text].double().sum()
         totals[1] += is_text.sum()
     nats, scored = workers.sum(totals).tolist()
-    scored_bytes = scored * bytes_per_token
+    scored_bytes = scored * corpus.bytes_per_token
     return nats / scored_bytes / math.log(2), round(scored_bytes)

@@ -7,6 +7,7 @@ act of a run.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from workloads.manifest import OutputRefused, write_manifest
 from workloads.remote import check_output, publishing
+from workloads.training.base import Base
 from workloads.training.config import place, shown
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel, ModelConfig
@@ -47,14 +49,17 @@ def export(
     tokenizer: TextTokenizer,
     record: Mapping[str, object],
     card: str = "",
+    base: Base | None = None,
 ) -> str:
     """Publish `model`, its tokenizer, the run's `record` (JSON values) and its `card` at `output`.
 
-    What was there is replaced. Returns the manifest's digest. Raises ExportFailed or RemoteError when the storage
-    refuses, OutputRefused when it holds something that was not published; a folder is then as it was.
+    Of a model that began with another one, its `base`, that one's tokenizer, chat template, special tokens, end tokens
+    and context are published too. What was there is replaced. Returns the manifest's digest. Raises ExportFailed or
+    RemoteError when the storage refuses, OutputRefused when it holds something that was not published; a folder is then
+    as it was.
     """
     try:
-        return _export(output, model, tokenizer, record, card)
+        return _export(output, model, tokenizer, record, card, base)
     except (OSError, SafetensorError) as error:
         raise ExportFailed(
             f"output={shown(output)!r}: the model could not be written ({error}); what was there is as it was. Make "
@@ -68,15 +73,24 @@ def _export(
     tokenizer: TextTokenizer,
     record: Mapping[str, object],
     card: str,
+    base: Base | None,
 ) -> str:
     with publishing(output) as partial:
         save_file(exported_weights(model), partial / "model.safetensors", metadata={"format": "pt"})
-        end = tokenizer.end_of_text
-        _write(partial / "config.json", llama_config(model.config, end))
-        ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
-        _write(partial / "generation_config.json", {**ends, "max_length": model.config.context})
+        config, end = model.config, tokenizer.end_of_text
         (partial / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
-        _write(partial / "tokenizer_config.json", tokenizer_config(model.config, tokenizer.end_of_text_name))
+        if base:
+            config = replace(config, context=base.context)
+            _write(partial / "config.json", {**llama_config(config, end), **base.tokens})
+            _write(partial / "generation_config.json", {**base.generation, "eos_token_id": base.ends(end)})
+        else:
+            ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+            _write(partial / "config.json", llama_config(config, end))
+            _write(partial / "generation_config.json", {**ends, "max_length": config.context})
+        _write(partial / "tokenizer_config.json", tokenizer_config(config, tokenizer.end_of_text_name))
+        for name, content in (base.files if base else {}).items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            (partial / name).write_bytes(content)
         _write(partial / "record.json", record)
         if card:
             (partial / "README.md").write_text(card, encoding="utf-8")

@@ -34,6 +34,7 @@ import torch
 
 from workloads.manifest import OutputRefused
 from workloads.remote import RemoteError
+from workloads.training.base import read_base
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.card import model_card
 from workloads.training.checkpoint import Checkpoints, Learner
@@ -107,9 +108,10 @@ def train(
     workers.join(device, config.peer_patience)
     torch.manual_seed(config.seed)
     model = LanguageModel(config.model, plain=config.plain)
-    init_digest = None
+    init_digest = base = None
     if config.init:
-        init_digest = begin(open_folder(place("init", config.init)), model, corpus.tokenizer)
+        folder = open_folder(place("init", config.init))
+        init_digest, base = begin(folder, model, corpus.tokenizer), read_base(folder)
     if config.precision == "fp8":
         to_fp8(model)
     if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
@@ -169,7 +171,8 @@ def train(
         for lease in leases:
             with suppress(Unreachable):  # who cannot be asked does not keep a finished model back
                 lease.check()
-        digest = export(output, published, corpus.tokenizer, record, model_card(name, config, record))
+        card = model_card(name, config, record)
+        digest = export(output, published, corpus.tokenizer, record, card, base)
         lines.end({"ended": "published", "place": shown(output)})
         told = {"output": shown(output), "manifest_digest": digest, **record}
         print(json.dumps(told, allow_nan=False), flush=True)

@@ -170,7 +170,7 @@ def check_tokenizer(folder: Path, tokenizer: TextTokenizer) -> None:
 def load(folder: Path, model: LanguageModel) -> str:
     """Copy the folder's weights into `model`; the folder's digest, its manifest's where it has one.
 
-    Raises ConfigError when a weight is missing, of another shape, or none of the model's.
+    Raises ConfigError when a weight is missing, of another shape, holds what is no number, or is none of the model's.
     """
     ours = dict(model.named_parameters())  # a tied head is not named twice
     missing, problems = set(ours), []
@@ -186,6 +186,10 @@ def load(folder: Path, model: LanguageModel) -> str:
                     if own not in ours or value.shape != ours[own].shape:
                         expected = list(ours[own].shape) if own in ours else "no such weight"
                         problems.append(f"{name} is {list(value.shape)}, the model has {expected}")
+                    elif bad := value.numel() - int(value.isfinite().sum()):
+                        problems.append(
+                            f"{name} holds {bad} of {value.numel()} values that are no number or infinite"
+                        )
                     else:
                         ours[own].copy_(value)
                     missing.discard(own)

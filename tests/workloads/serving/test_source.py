@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, pre_tokenizers
 
 from tests.workloads.serving.conftest import TEMPLATE, byte_tokenizer
@@ -200,3 +201,18 @@ def test_the_command_exits_with_2_and_one_line_for_a_damaged_file(
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "cannot be read" in err
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_named_with_its_count_when_it_is_read(
+    change: Change, value: float
+) -> None:
+    folder = change("config.json", {})
+    weights = load_file(folder / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    weights[name][0, 3], weights[name][5, 5] = value, value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(
+        SourceError, match=f"tensor '{name}' holds 2 of 2048 values that are no number or infinite"
+    ):
+        read_source(str(folder))

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.workloads.training.runs import write_corpus
 from workloads.held_out import is_held_out
+from workloads.training import prepare
 from workloads.training.bigram import bigram_bits_per_byte
 from workloads.training.config import parse
 from workloads.training.data import Corpus, evaluation_starts, load_corpus, windows
+from workloads.training.evaluation import evaluate
 from workloads.training.flags import ConfigError
+from workloads.training.model import LanguageModel
 from workloads.training.sampler import Sampler
 from workloads.training.tokens import END_OF_TEXT
 from workloads.training.workers import Workers
@@ -145,3 +149,42 @@ def test_held_out_documents_that_are_all_empty_are_refused_before_training(tmp_p
         ConfigError, match="the 37 held-out documents are all empty.*judged by nothing; give more text"
     ):
         load(tmp_path, 32)
+
+
+def nearly_empty(folder: Path) -> Path:
+    """Held-out documents of which the first window holds no text, and the last one does."""
+    names = [f"module_{number}.py" for number in range(2000)]
+    held_out = sorted(name for name in names if is_held_out(name))
+    for name in names:
+        (folder / name).write_text(
+            "x = 1" * 5 if name == held_out[-1] else "" if is_held_out(name) else "x = 1\n"
+        )
+    return folder
+
+
+def test_held_out_windows_without_text_are_refused_before_training(tmp_path: Path) -> None:
+    given = ["--data", str(nearly_empty(tmp_path)), "--context=16"]
+    with pytest.raises(
+        ConfigError, match="evaluation_bytes=1: the held-out windows .* hold no text.*; raise it"
+    ):
+        load_corpus(parse([*given, "--evaluation-bytes=1"], world=1))
+    config = parse([*given, "--evaluation-bytes=100000"], world=1)
+    corpus, model = load_corpus(config), LanguageModel(config.model)
+    bits, scored = evaluate(model, corpus, config, Workers(0, 0, 1), torch.device("cpu"))
+    assert 0 < bits < 20 and scored > 0
+
+
+def test_held_out_text_that_became_no_token_is_refused_before_training(tmp_path: Path) -> None:
+    """A tokenizer may drop all of a text: spaces, here."""
+    tokenizer = Tokenizer(models.WordLevel({"[END]": 0, "[UNK]": 1, "a": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["[END]"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "text").mkdir()
+    for number in range(200):
+        name = f"module_{number}.py"
+        (tmp_path / "text" / name).write_text("    " if is_held_out(name) else "a a a\n")
+    given = ["--tokenizer", str(tmp_path / "tokenizer.json"), "--end-of-text", "[END]"]
+    assert prepare.main([*given, "--source", str(tmp_path / "text"), "--output", str(tmp_path / "data")]) == 0
+    with pytest.raises(ConfigError, match="hold no text"):
+        load_corpus(parse(["--data", str(tmp_path / "data"), "--context=4", "--vocabulary=3"], world=1))

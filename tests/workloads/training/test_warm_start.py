@@ -10,18 +10,22 @@ import torch
 from safetensors.torch import load_file, save_file
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder on disk needs no network
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tests.workloads.training.runs import TINY, lines
 from workloads.manifest import manifest_digest
+from workloads.serving.architecture import Architecture
+from workloads.serving.source import read_source
 from workloads.training.config import TrainConfig, parse
 from workloads.training.data import load_corpus, windows
 from workloads.training.flags import ConfigError
 from workloads.training.model import LanguageModel
 from workloads.training.sampler import Sampler
+from workloads.training.tokenizer import byte_tokenizer
 from workloads.training.train import main
 from workloads.training.warm_start import load, shape
 
+BASE_FILES = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
 RUN = ["--steps=6", "--batch=4", "--warmup=2", "--evaluation-bytes=2000", "--log-every=1"]
 THEIRS: dict[str, Any] = {
     "vocab_size": 257,
@@ -187,7 +191,9 @@ def test_a_flag_that_is_not_of_the_folders_model_is_refused_and_a_shorter_contex
         parse(["--init", str(tmp_path / "nowhere")], world=1)
 
 
-@pytest.mark.parametrize("damage", ["a weight less", "another shape", "one more", "cut off", "no shard"])
+@pytest.mark.parametrize(
+    "damage", ["a weight less", "another shape", "one more", "no number", "cut off", "no shard"]
+)
 def test_weights_that_are_not_the_models_are_refused_by_name(
     tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
@@ -201,6 +207,8 @@ def test_weights_that_are_not_the_models_are_refused_by_name(
         weights[name] = weights[name][:-1].clone()
     elif damage == "one more":
         weights["model.layers.0.self_attn.q_proj.bias"] = torch.zeros(32)
+    elif damage == "no number":
+        weights[name][3, :2], weights[name][4, 0] = float("nan"), float("inf")
     save_file(weights, file)
     if damage == "cut off":
         os.truncate(file, 5000)
@@ -220,6 +228,7 @@ def test_weights_that_are_not_the_models_are_refused_by_name(
     assert {
         "a weight less": "layers.1.mlp.up_proj.weight is in no file",
         "another shape": f"{name} is [47, 32], the model has [48, 32]",
+        "no number": f"{name} holds 3 of 1536 values that are no number or infinite",
         "one more": "model.layers.0.self_attn.q_proj.bias is [32], the model has no such weight",
     }.get(damage, "model.safetensors cannot be read") in said
     assert not (tmp_path / "model").exists()
@@ -245,3 +254,107 @@ def test_data_of_another_tokenizer_than_the_models_is_refused_with_the_one_to_us
     assert main(given) == 2
     said = capsys.readouterr().err
     assert "its tokenizer and the data's differ in " in said and f"--tokenizer {first}/tokenizer.json" in said
+
+
+CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}:{{ m['content'] }}{{ eos_token }}{% endfor %}"
+
+
+def instructed(folder: Path) -> dict[str, Any]:
+    """A model that answers messages, in the byte vocabulary: the tokens of its tokenizer_config.json."""
+    written(folder, max_position_embeddings=256, bos_token_id=255, eos_token_id=[254, 253], pad_token_id=252)
+    (folder / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": [254, 251], "temperature": 0.7})
+    )
+    byte_tokenizer().save(str(folder / "tokenizer.json"))
+    special = {"bos_token": "!", "eos_token": "#", "pad_token": "$", "model_max_length": 256}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**special, "additional_special_tokens": ["%"]}))
+    (folder / "chat_template.jinja").write_text(CHAT)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    return special
+
+
+def test_a_fine_tuned_model_keeps_template_special_tokens_end_tokens_and_context_of_the_one_it_began_with(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    special = instructed(tmp_path / "theirs")
+    tuned(corpus, str(tmp_path / "theirs"), tmp_path / "model", capsys, "--steps", "1", "--context", "64")
+    config, generation, tokenizer = (
+        json.loads((tmp_path / "model" / name).read_text())
+        for name in ("config.json", "generation_config.json", "tokenizer_config.json")
+    )
+    assert config["max_position_embeddings"] == 256
+    assert [config[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [255, [254, 253], 252]
+    assert generation == {"eos_token_id": [254, 253, 251, 256], "temperature": 0.7}
+    assert tokenizer.items() >= special.items() and tokenizer["additional_special_tokens"] == ["%"]
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "model")
+    messages = [{"role": "user", "content": "hi"}]
+    assert loaded.apply_chat_template(messages, tokenize=False) == "<|im_start|>user:hi#"
+    assert (tmp_path / "model" / "additional_chat_templates" / "tool_use.jinja").read_text() == "tools"
+
+
+def test_a_fine_tuned_model_is_published_and_answers_a_chat_up_to_its_whole_context(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    instructed(tmp_path / "theirs")
+    tuned(corpus, str(tmp_path / "theirs"), tmp_path / "model", capsys, "--steps", "1", "--context", "64")
+    source = read_source(str(tmp_path / "model"))
+    assert isinstance(source.architecture, Architecture)
+    assert source.architecture.context_length == 256
+    assert source.architecture.eos_token_ids == (254, 253, 251, 256)
+    assert source.tokenizer_config["chat_template"] == CHAT
+
+
+def test_a_fine_tuned_model_goes_on_with_what_it_kept(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twice tuned, through a checkpoint, is what once tuned is."""
+    instructed(tmp_path / "theirs")
+    tuned(corpus, str(tmp_path / "theirs"), tmp_path / "once", capsys, "--steps", "1")
+    given = [*RUN, "--context=32", "--data", str(corpus), "--output", str(tmp_path / "twice"), "--run-id=one"]
+    given += ["--checkpoints", str(tmp_path / "kept"), "--init", str(tmp_path / "once")]
+    assert main([*given, "--stop-at=1"]) == 75
+    assert main(given) == 0
+    names = ["config.json", "generation_config.json", *BASE_FILES]
+    once, twice = ([(tmp_path / each / name).read_bytes() for name in names] for each in ("once", "twice"))
+    assert once == twice
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("config.json", "eos_token_id", "x"),
+        ("config.json", "pad_token_id", [1]),
+        ("generation_config.json", "eos_token_id", [1, -1]),
+    ],
+)
+def test_an_id_of_the_folder_that_is_none_is_refused_before_a_step(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], file: str, field: str, value: Any
+) -> None:
+    instructed(tmp_path / "theirs")
+    path = tmp_path / "theirs" / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    given = [*RUN, "--data", str(corpus), "--init", str(tmp_path / "theirs"), "--context=32"]
+    assert main([*given, "--output", str(tmp_path / "model")]) == 2
+    captured = capsys.readouterr().err
+    assert f"{file}: {field}={value!r}: must be a token's number" in captured and '"step"' not in captured
+
+
+@pytest.mark.parametrize("vocabulary", [257, 512, 4096])
+def test_a_given_model_may_have_a_vocabulary_padded_as_its_maker_chose(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], vocabulary: int
+) -> None:
+    written(tmp_path / "theirs", vocab_size=vocabulary)
+    byte_tokenizer().save(str(tmp_path / "theirs" / "tokenizer.json"))
+    tuned(corpus, str(tmp_path / "theirs"), tmp_path / "model", capsys, "--steps", "1")
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["vocab_size"] == vocabulary
+
+
+def test_a_given_model_with_fewer_tokens_than_the_data_is_refused_with_a_remedy_that_is_not(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "theirs", vocab_size=256)
+    given = [*RUN, "--data", str(corpus), "--init", str(tmp_path / "theirs"), "--context=32"]
+    assert main([*given, "--output", str(tmp_path / "model")]) == 2
+    said = capsys.readouterr().err
+    assert "vocabulary=256: the data has 257 token ids" in said and "--vocabulary" not in said
