@@ -1,9 +1,10 @@
 """The self-describing manifest of a model folder, and the only way such a folder is published.
 
 A folder is published whole or not at all: it is written beside its destination and renamed into place. Its
-`manifest.json` lists every other file with size and SHA-256, so the digest of that one small file names the
-exact content of the folder. Integrity only: whoever can rewrite the manifest can also rewrite its digest, so
-a reader who must not trust the storage compares with a digest that came another way (`expected_digest`).
+`manifest.json` lists every other file with size and SHA-256, except the papers and what a compiler made. So the digest
+of that one small file names the exact content of the model. Integrity only: whoever can rewrite the manifest can also
+rewrite its digest, so a reader who must not trust the storage compares with a digest that came another way
+(`expected_digest`).
 """
 
 import hashlib
@@ -22,7 +23,9 @@ COMPILE_CACHE = "compile-cache"
 """A folder beside the files, outside the digest: what a compiler made of the model on one kind of machine. It is native
 code that nothing vouches for: whoever may write there may run code in whatever loads it. So nothing here reads it, and
 a server has to be told to (decision 0015)."""
-_OUTSIDE = (f"{COMPILE_CACHE}/",)
+PAPERS = ("README.md", "record.json")
+"""The model card and the record of a run, outside the digest: they hold times, so that no two runs have the same. The
+digest of a training's export is that of the model: the same for the same settings, data and code."""
 
 
 class ManifestError(Exception):
@@ -44,7 +47,9 @@ def write_manifest(folder: Path, **facts: object) -> str:
             'write_manifest: a fact cannot be called "files", the listing uses that key; rename it'
         )
     listing = {
-        name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for name, path in _files(folder).items()
+        name: {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        for name, path in _files(folder).items()
+        if not _is_outside(name)
     }
     text = json.dumps({"files": listing, **facts}, sort_keys=True, indent=2, allow_nan=False) + "\n"
     with open(folder / MANIFEST, "w", encoding="utf-8", newline="\n") as out:
@@ -86,6 +91,8 @@ def verify_manifest(
     for name in sorted(listing.keys() - present.keys()):
         raise ManifestError(f"{folder / name}: listed in {MANIFEST} but missing; copy the whole folder again")
     for name in sorted(present.keys() - listing.keys()):
+        if _is_outside(name):
+            continue
         raise ManifestError(
             f"{folder / name}: not listed in {MANIFEST}; remove it, or export again if it belongs there"
         )
@@ -191,8 +198,8 @@ def refuse_foreign(place: str, names: Iterable[str], manifest: bytes, also: Iter
     """
     ours = set(also)
     with suppress(ValueError):
-        ours |= {MANIFEST, *listed(manifest)}
-    foreign = [name for name in names if name not in ours and not name.startswith(_OUTSIDE)]
+        ours |= {MANIFEST, *PAPERS, *listed(manifest)}
+    foreign = [name for name in names if name not in ours and not name.startswith(f"{COMPILE_CACHE}/")]
     if foreign:
         first = min(foreign, key=lambda name: (name == MANIFEST, name))
         raise OutputRefused(
@@ -218,9 +225,14 @@ def _sweep(destination: Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Relative POSIX name -> path of every file that a manifest lists, sorted by name."""
+    """Relative POSIX name -> path of every file but the manifest, sorted by name."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    return {name: found[name] for name in sorted(found) if name != MANIFEST and not name.startswith(_OUTSIDE)}
+    return {name: found[name] for name in sorted(found) if name != MANIFEST}
+
+
+def _is_outside(name: str) -> bool:
+    """Whether a manifest lists no file of this name. Those of earlier versions list the papers, and are checked so."""
+    return name in PAPERS or name.startswith(f"{COMPILE_CACHE}/")
 
 
 def _manifest_bytes(folder: Path) -> bytes:

@@ -71,7 +71,6 @@ def publish(source_uri: str, scheme: str, output_uri: str, gate: Gate = JUDGED) 
         facts["quality"] = asdict(judge_written(folder, source, scheme, gate))
         facts |= write_canary(folder, source, WEIGHTS)
         digest = write_manifest(folder, **facts)
-    facts.pop("source")
     return {"digest": digest, **facts, "uri": output.as_uri() if isinstance(output, Path) else output}
 
 
@@ -92,7 +91,6 @@ def write_model(folder: Path, source: Source, scheme: str) -> dict[str, Any]:
     (folder / "tokenizer.json").write_text(source.tokenizer, encoding="utf-8")
     return {
         "scheme": scheme,
-        "source": source.name,
         "source_digest": source.digest,
         "bytes_before": tensor_bytes(source.tensors),
         "bytes_after": tensor_bytes(stored),

@@ -1,7 +1,7 @@
 """The model card: README.md of a published folder, as Hugging Face reads it, made from the run's own record.
 
-It tells times and costs, so no two runs have the same card, nor the same digest of the whole folder: what is the same
-for the same settings and data is the content of model.safetensors, whose SHA-256 stands in the manifest.
+It contains times and costs, so no two runs have the same card. The manifest does not list it: the folder's digest is
+the same for the same settings, data and code.
 """
 
 import json

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import resource
@@ -11,7 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.workloads.training.runs import TINY
-from workloads.manifest import manifest_digest, verify_manifest
+from workloads.manifest import ManifestError, manifest_digest, verify_manifest
 from workloads.training.export import export
 from workloads.training.model import LanguageModel, ModelConfig
 from workloads.training.tokenizer import load_tokenizer
@@ -123,11 +124,35 @@ def test_the_folder_verifies_and_names_its_data_and_metrics(tmp_path: Path) -> N
     exported(tmp_path / "model", SHAPES["tied and grouped"])
     manifest = verify_manifest(tmp_path / "model")
     assert sorted(manifest["files"]) == [
-        "README.md", "config.json", "generation_config.json", "model.safetensors", "record.json", "tokenizer.json",
-        "tokenizer_config.json",
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     assert (manifest["data_digest"], manifest["metrics"]) == ("sha256:00", {"bits_per_byte": 2.5})
     assert json.loads((tmp_path / "model" / "record.json").read_text())["bits_per_byte"] == 2.5
+
+
+def test_the_same_run_has_the_same_digest_however_long_it_took(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = []
+    for name in ("one", "two"):
+        assert main([*TINY, "--data", str(corpus), "--output", str(tmp_path / name)]) == 0
+        records.append(json.loads((tmp_path / name / "record.json").read_text()))
+    assert records[0] != records[1], "times differ"
+    assert manifest_digest(tmp_path / "one") == manifest_digest(tmp_path / "two")
+
+
+def test_a_folder_whose_manifest_lists_its_papers_still_verifies_and_they_are_checked(tmp_path: Path) -> None:
+    """As earlier versions wrote it."""
+    exported(tmp_path / "model", SHAPES["tied and grouped"])
+    path = tmp_path / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    card = (tmp_path / "model" / "README.md").read_bytes()
+    manifest["files"]["README.md"] = {"sha256": hashlib.sha256(card).hexdigest(), "bytes": len(card)}
+    path.write_text(json.dumps(manifest))
+    verify_manifest(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_bytes(card[::-1])
+    with pytest.raises(ManifestError, match=r"README\.md: expected sha256"):
+        verify_manifest(tmp_path / "model")
 
 
 def test_a_model_that_the_disk_does_not_take_is_named_and_the_one_before_stays(
