@@ -10,6 +10,7 @@ import ast
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ PARTS = {
 }
 # What must be nought: a test that was not really run shows nothing.
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
+RUNNING: list[subprocess.Popen[str]] = []
+"""The suites that were started."""
 ABOUT = "about a quarter of an hour on 2 cores, up to 70 minutes in a fresh clone"
 
 
@@ -119,7 +122,7 @@ def run_suite(
         env["TMPDIR"] = str(temporary)
         command.append(f"--basetemp={scratch / 'p'}")
     command += [f"--junitxml={reports / name}.xml", *arguments]
-    status = named(name, command, root, env) if beside else subprocess.call(command, cwd=root, env=env)
+    status = guarded(name if beside else "", command, root, env)
     tally = Tally()
     if not counts.exists():
         tally.faults.append(f"pytest in the {name} environment ended with {status} and no counts")
@@ -130,13 +133,16 @@ def run_suite(
     return tally
 
 
-def named(name: str, command: list[str], root: Path, env: dict[str, str]) -> int:
-    """Run a command, each line of its output with a name in front: its exit status."""
-    with subprocess.Popen(
-        command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+def guarded(name: str, command: list[str], root: Path, env: dict[str, str]) -> int:
+    """Run a command and return its exit status. No process that it started outlives it, or this process.
+
+    Each line of its output has `name` in front, unless that is empty.
+    """
+    guardian = [sys.executable, "-m", "components.local.provider.guardian", str(os.getpid())]
+    out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if name else {}
+    with subprocess.Popen([*guardian, *command], cwd=root, env=env, text=True, **out) as process:
+        RUNNING.append(process)
+        for line in process.stdout or ():
             print(f"{name:<9} | {line}", end="", flush=True)
     return process.returncode
 
@@ -149,9 +155,14 @@ def run_suites(chosen: list[tuple[str, Path, list[str]]], scratch: Path) -> Tall
         for number, (name, python, words) in enumerate(chosen):
             own = scratch / str(number)
             runs.append(pool.submit(run_suite, name, python, words, ROOT, REPORTS, own, beside))
-    whole = Tally()
-    for run in runs:
-        whole.join(run.result())
+        whole = Tally()
+        try:
+            for run in runs:
+                whole.join(run.result())
+        except BaseException:  # an interrupt: nothing of the suites stays
+            for process in RUNNING:
+                process.terminate()
+            raise
     return whole
 
 
@@ -217,4 +228,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted: every process of the tests was ended")

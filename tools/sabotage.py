@@ -41,6 +41,7 @@ NO_TEST_RAN = {
 }
 TIMED_OUT = -1
 LIMIT_S = 600
+HANG_S = 60  # what a breakage keeps from happening is waited for so long
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def run_test(copy: Path, breakage: Breakage, made: Path, limit_s: float = LIMIT_
     """
     env = {
         **os.environ,
+        "HANG_SECONDS": str(HANG_S),
         "PYTHONPATH": str(copy),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PULUMI_ERROR_OUTPUT_STRING": "1",

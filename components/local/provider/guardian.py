@@ -37,10 +37,18 @@ def main(arguments: list[str]) -> int:
     if os.getppid() != caller:  # it died before the kernel was told to watch it
         return 128 + signal.SIGTERM
     try:
-        return subprocess.Popen(command).wait()
+        return _status_of(subprocess.Popen(command).pid)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _end_descendants()
+
+
+def _status_of(started: int) -> int:
+    """Wait for the command; meanwhile bury the adopted descendants, whose own parents have ended."""
+    while True:
+        pid, status = os.wait()
+        if pid == started:
+            return os.waitstatus_to_exitcode(status)
 
 
 def _end_descendants() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.waiting import HANG_SECONDS, until
 from tools import run_tests
 from tools.paths import ROOT
 from tools.run_tests import Tally, judge, modules_with_tests, run_suite, suites, summary
@@ -159,6 +163,41 @@ def test_what_the_tests_write_lies_in_a_folder_of_this_run_that_is_kept_only_whe
             found = list((tmp_path / "temporary").glob(kept))
             assert len(found) == len(all_of_it) == (0 if holds else 1)
         assert ("is kept in" in capsys.readouterr().out) is not holds
+
+
+LEAVES = """
+import os, pathlib, subprocess, time
+def test_x():
+    far = subprocess.Popen(["setsid", "sh", "-c", "sleep 6000 & wait"])
+    pathlib.Path({0!r}).write_text(f"{{os.getpid()}} {{far.pid}}\\n")
+    while {1}: time.sleep(0.01)
+"""
+RUN = "import sys\nfrom pathlib import Path\nfrom tools import run_tests\nroot = Path(sys.argv[1])\n"
+RUN += "run_tests.REPORTS = root / 'reports'\n"
+RUN += "run_tests.run_suites([('one', Path(sys.executable), [str(root)])], root / 'scratch')\n"
+
+
+@pytest.mark.parametrize("end", [None, signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_ends_or_is_interrupted_or_killed_leaves_no_process(
+    tmp_path: Path, end: signal.Signals | None
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "test_it.py").write_text(LEAVES.format(str(mark), end is not None))
+    command = [sys.executable, "-c", RUN, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as run:
+        below: list[psutil.Process] = []
+        if end is not None:
+            until(lambda: mark.exists() and mark.read_text().endswith("\n"))
+            below = psutil.Process(run.pid).children(recursive=True)
+            assert len(below) >= 4
+            # As a terminal does, or the kernel when memory runs out.
+            (os.killpg if end == signal.SIGINT else os.kill)(run.pid, end)
+        try:
+            run.wait(HANG_SECONDS)
+        finally:
+            run.kill()
+    pids = [int(pid) for pid in mark.read_text().split()] + [process.pid for process in below]
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
 def test_suites_that_run_side_by_side_are_counted_together_and_their_lines_are_named(
