@@ -12,8 +12,9 @@ import typer
 
 from cli import rehearse as rehearsals
 from cli import stack as stacks
+from cli import teardown
 from cli.diagram import mermaid
-from cli.engine import ROOT, EngineError, environment, run_engine
+from cli.engine import EMBEDDED, ROOT, EngineError, environment, run_engine
 from components.local.provider.lifecycle import ResourceError
 from components.settings import schema as settings_schema
 from tools.problem import Problem
@@ -24,6 +25,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+DESTROY = {
+    True: ("--skip-preview", "--continue-on-error"),
+    False: (),
+}
+"""Whether the stack is the embedded one -> options of `destroy`. On a cloud the preview comes first: the engine refuses
+protected resources there before it touches any other resource."""
 Stack = Annotated[
     str,
     typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml."),
@@ -52,10 +59,18 @@ def preview(stack: Stack = "local") -> None:
 
 
 @app.command()
-def down(stack: Stack = "local") -> None:
-    """Take a stack down and leave nothing running."""
+def down(
+    stack: Stack = "local",
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Also remove buckets, keys and logs, for good.")
+    ] = False,
+) -> None:
+    """Take a stack down and leave nothing running. What holds data on a cloud is refused without --with-data."""
     stacks.recover(stack)
-    status = run_engine(stack, "destroy", "--yes", "--skip-preview", "--continue-on-error")
+    teardown.check(stack, with_data)
+    if with_data:
+        teardown.unprotect(stack)
+    status = run_engine(stack, "destroy", "--yes", *DESTROY[stack == EMBEDDED])
     if status == 0:
         stacks.sweep(stack)
     _exit(status)

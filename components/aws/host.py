@@ -63,7 +63,7 @@ class AwsClusterHost(pulumi.ComponentResource):
         self.resolvers: tuple[str, ...] = ()
         self.storage = AwsTieredStorage(
             f"{name}-tiers",
-            {"stack": stack, "region": name, "account": account, "key": self.keys.arn("buckets")},
+            {"stack": stack, "region": name, "account": account, "key": self.keys.keys["buckets"]},
             mine,
         )
         self.tiers = self.storage.tiers

@@ -59,6 +59,8 @@ USES: Mapping[str, tuple[str, Callable[[str, str], Sequence[Statement]]]] = {
     "buckets": ("Objects of the tiers", lambda account, region: ()),
 }
 """What a key is for -> its description, and who may use it beside those whom IAM lets."""
+OUTLIVES_THE_CLUSTER = ("buckets", "logs")
+"""Uses whose data is of worth without the cluster. Secrets and volumes end with it."""
 
 
 class AwsKeysArgs(TypedDict):
@@ -71,7 +73,8 @@ class AwsKeysArgs(TypedDict):
 
 
 class AwsKeys(pulumi.ComponentResource):
-    """A key per row of `USES`. KMS replaces their material every year and keeps the old for what it encrypted."""
+    """A key per row of `USES`. KMS replaces their material every year and keeps the old for what it encrypted. The
+    engine refuses to delete a key whose data outlives the cluster until it is unprotected."""
 
     def __init__(self, name: str, args: AwsKeysArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:AwsKeys", name, {}, opts)
@@ -83,7 +86,7 @@ class AwsKeys(pulumi.ComponentResource):
                 enable_key_rotation=True,
                 deletion_window_in_days=DELETION_DAYS,
                 policy=document(*_of_the_account(*place), *more(*place)),
-                opts=ResourceOptions(parent=self),
+                opts=ResourceOptions(parent=self, protect=use in OUTLIVES_THE_CLUSTER),
             )
             for use, (description, more) in USES.items()
         }

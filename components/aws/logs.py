@@ -13,7 +13,7 @@ RETENTION_DAYS = 90
 def log_group(
     logical: str, key: Input[str], opts: ResourceOptions, name: str | None = None
 ) -> aws.cloudwatch.LogGroup:
-    """A log group.
+    """A log group. It tells what happened, also after a cluster is gone, so it is protected like data.
 
     Args:
         logical: name in the stack.
@@ -21,6 +21,7 @@ def log_group(
         opts: whose child it is.
         name: its own name, where a service looks for one; otherwise it follows from the logical one.
     """
+    kept = ResourceOptions.merge(opts, ResourceOptions(protect=True))
     return aws.cloudwatch.LogGroup(
-        logical, name=name, kms_key_id=key, retention_in_days=RETENTION_DAYS, opts=opts
+        logical, name=name, kms_key_id=key, retention_in_days=RETENTION_DAYS, opts=kept
     )

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, Output, ResourceOptions
+from pulumi import Output, ResourceOptions
 from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict
 
 from components.aws.policies import Statement, document
@@ -81,16 +81,24 @@ class AwsTieredStorageArgs(TypedDict):
     """Where the buckets lie."""
     account: str
     """Whose they are. With the other two it makes their names, which are unique in all of AWS."""
-    key: Input[str]
-    """ARN of the key that encrypts them."""
+    key: aws.kms.Key
+    """Encrypts them."""
 
 
 class AwsTieredStorage(pulumi.ComponentResource):
-    """Buckets that nobody without a grant can open, also not by mistake. One with objects in it is not deleted."""
+    """Buckets that nobody without a grant can open, also not by mistake.
+
+    Buckets and their guards (policy, access block, ownership, encryption, versions, lifecycle) are protected: the
+    engine refuses to delete them until they are unprotected. A bucket with objects in it is refused by S3 even then,
+    and in that case nothing that protects it may have changed. So the key goes after the bucket, and guards are never
+    deleted by themselves: they are part of the bucket, and end with it.
+    """
 
     def __init__(self, name: str, args: AwsTieredStorageArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:AwsTieredStorage", name, {}, opts)
-        self._mine = ResourceOptions(parent=self)
+        kept = ResourceOptions(parent=self, protect=True)
+        self._bucket = ResourceOptions.merge(kept, ResourceOptions(depends_on=args["key"]))
+        self._guard = ResourceOptions.merge(kept, ResourceOptions(retain_on_delete=True))
         self.buckets: dict[str, aws.s3.Bucket] = {}
         self.tiers = Tiers(**{tier.name: self._tier(name, tier, args) for tier in TIERS})
         self.register_outputs({tier.name: getattr(self.tiers, tier.name) for tier in TIERS})
@@ -99,7 +107,7 @@ class AwsTieredStorage(pulumi.ComponentResource):
         """A tier's URI, known when its bucket is as safe as it will be."""
         logical = f"{name}-{tier.name}"
         bucket = physical_name(args["stack"], args["region"], args["account"], tier.name, limit=LONGEST_NAME)
-        made = aws.s3.Bucket(logical, bucket=bucket, force_destroy=False, opts=self._mine)
+        made = aws.s3.Bucket(logical, bucket=bucket, force_destroy=False, opts=self._bucket)
         self.buckets[tier.name] = made
         encryption = aws.s3.BucketServerSideEncryptionConfiguration(
             logical,
@@ -108,13 +116,13 @@ class AwsTieredStorage(pulumi.ComponentResource):
                 {
                     "apply_server_side_encryption_by_default": {
                         "sse_algorithm": "aws:kms",
-                        "kms_master_key_id": args["key"],
+                        "kms_master_key_id": args["key"].arn,
                     },
                     # One request to KMS for many objects, instead of one each.
                     "bucket_key_enabled": True,
                 }
             ],
-            opts=self._mine,
+            opts=self._guard,
         )
         closed = aws.s3.BucketPublicAccessBlock(
             logical,
@@ -123,27 +131,27 @@ class AwsTieredStorage(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=self._mine,
+            opts=self._guard,
         )
         owned = aws.s3.BucketOwnershipControls(
-            logical, bucket=made.bucket, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self._mine
+            logical, bucket=made.bucket, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self._guard
         )
         versions = aws.s3.BucketVersioning(
-            logical, bucket=made.bucket, versioning_configuration={"status": "Enabled"}, opts=self._mine
+            logical, bucket=made.bucket, versioning_configuration={"status": "Enabled"}, opts=self._guard
         )
         policy = aws.s3.BucketPolicy(
             logical,
             # S3 refuses a second change of access while one is on its way.
             bucket=Output.all(made.bucket, closed.id, owned.id).apply(lambda known: known[0]),
             policy=tls_only(bucket),
-            opts=self._mine,
+            opts=self._guard,
         )
         aws.s3.BucketLifecycleConfiguration(
             logical,
             # Rules for old versions mean nothing before there are versions.
             bucket=Output.all(made.bucket, versions.id).apply(lambda known: known[0]),
             rules=lifecycle(tier),
-            opts=self._mine,
+            opts=self._guard,
         )
         safe = Output.all(made.bucket, encryption.id, policy.id)
         return safe.apply(lambda known: f"s3://{known[0]}")

@@ -10,9 +10,17 @@ import pytest
 
 from components.aws.storage import TIERS, lifecycle, tls_only
 from components.settings.items import STACK_PATTERN
-from tests.unit.aws.regions import ACCOUNT, REGION, STACK, made, one, region
+from tests.unit.aws.regions import ACCOUNT, REGION, STACK, made, named, one, region
 
 NAMES = [tier.name for tier in TIERS]
+GUARDS = (
+    ":BucketPolicy",
+    ":BucketPublicAccessBlock",
+    ":BucketOwnershipControls",
+    ":BucketServerSideEncryptionConfiguration",
+    ":BucketVersioning",
+    ":BucketLifecycleConfiguration",
+)
 
 
 def of(kind: str, tier: str) -> Any:
@@ -122,3 +130,30 @@ def test_only_logs_and_volumes_have_keys_that_a_service_uses() -> None:
         "kms:CallerAccount": ACCOUNT,
         "kms:ViaService": f"ec2.{REGION}.amazonaws.com",
     }
+
+
+DATA = ("s3/bucket:Bucket", ":LogGroup", *GUARDS)
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_the_engine_deletes_nothing_that_holds_or_guards_data(kind: str) -> None:
+    found = region().of(kind)
+    assert found and all(resource.protect for resource in found)
+
+
+def test_the_engine_deletes_no_key_whose_data_outlives_the_cluster() -> None:
+    kept = {key.name.rpartition("-")[2]: key.protect for key in region().of(":Key")}
+    assert kept == {"buckets": True, "logs": True, "secrets": False, "volumes": False}
+
+
+@pytest.mark.parametrize("tier", NAMES)
+def test_a_bucket_goes_before_the_key_that_decrypts_it(tier: str) -> None:
+    (bucket,) = named("s3/bucket:Bucket", f"{REGION}-tiers-{tier}")
+    (key,) = named(":Key", f"{REGION}-keys-buckets")
+    assert key.urn in bucket.dependencies
+
+
+@pytest.mark.parametrize("kind", GUARDS)
+def test_what_guards_a_bucket_ends_with_the_bucket_and_not_before(kind: str) -> None:
+    found = region().of(kind)
+    assert len(found) == 3 and all(guard.retain_on_delete for guard in found)
