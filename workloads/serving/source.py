@@ -143,6 +143,9 @@ def _read_folder(folder: Path) -> Source:
     template = folder / "chat_template.jinja"  # where newer exporters keep what was a tokenizer_config field
     if template.is_file():
         tokenizer_config["chat_template"] = _text(template)
+    tokens = folder / "special_tokens_map.json"  # where older exporters kept them
+    if tokens.is_file():
+        tokenizer_config = _json(tokens) | tokenizer_config
     tokenizer = _text(folder / "tokenizer.json")
     tensors = check_tensors(architecture, _weights(folder))
     return Source(folder.resolve().name, digest, architecture, tensors, tokenizer, tokenizer_config)

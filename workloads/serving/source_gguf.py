@@ -28,6 +28,8 @@ _BLOCK_NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 _TOP_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding"}
+"""Our names of special tokens, and GGUF's own, one of which it spells so."""
 _CONTROL_TOKEN = 3  # token_type of tokens that are never part of text
 
 
@@ -125,9 +127,9 @@ def _tokenizer(uri: str, fields: dict[str, Any]) -> Tokenizer:
 def _tokenizer_config(fields: dict[str, Any]) -> dict[str, Any]:
     tokens = fields["tokenizer.ggml.tokens"]
     config = {
-        f"{role}_token": tokens[fields[f"tokenizer.ggml.{role}_token_id"]]
-        for role in ("bos", "eos")
-        if f"tokenizer.ggml.{role}_token_id" in fields
+        f"{role}_token": tokens[fields[f"tokenizer.ggml.{theirs}_token_id"]]
+        for role, theirs in _ROLES.items()
+        if f"tokenizer.ggml.{theirs}_token_id" in fields
     }
     if "tokenizer.chat_template" in fields:
         config["chat_template"] = fields["tokenizer.chat_template"]

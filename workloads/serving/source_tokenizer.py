@@ -9,9 +9,14 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from workloads.serving.architecture import UnsupportedModel, refuse
-from workloads.serving.chat import ChatTemplate
+from workloads.serving.chat import TEMPLATE, ChatTemplate
 
 CONFIG = "tokenizer_config.json"
+NAMED = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
+"""Special tokens that every tokenizer of transformers may have; a model may add others, called NAME_token."""
+GROUPS = ("extra_special_tokens", "model_specific_special_tokens", "additional_special_tokens")
+"""Where exporters keep others: an object from names to tokens, or a list."""
+TRIAL = [{"role": "user", "content": "Hello"}]
 
 
 def whole_texts(text: str, vocab_size: int) -> str:
@@ -30,32 +35,57 @@ def whole_texts(text: str, vocab_size: int) -> str:
     return tokenizer.to_str()
 
 
-def answering(config: Mapping[str, Any]) -> dict[str, str]:
-    """Of a tokenizer_config.json what answering needs. Raises UnsupportedModel for what a server could not use."""
-    found = {
-        "bos_token": _token(config, "bos_token"),
-        "eos_token": _token(config, "eos_token"),
-        "chat_template": _template(config.get("chat_template")),
-    }
-    kept = {key: value for key, value in found.items() if value}
-    if "chat_template" in kept:
-        try:
-            ChatTemplate(kept["chat_template"], kept)
-        except TemplateError as error:
-            raise UnsupportedModel(
-                f"chat_template cannot be read ({error}); mend it, or publish without it: then only completions are "
-                "answered"
-            ) from error
+def answering(config: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """Of a tokenizer_config.json what answering needs: special tokens, and a template that renders a message.
+
+    Raises UnsupportedModel for what a server could not use.
+    """
+    kept = special_tokens(config)
+    if template := _template(config.get(TEMPLATE)):
+        kept[TEMPLATE] = template
+        _try(template, kept)
     return kept
 
 
-def _token(config: Mapping[str, Any], field: str) -> str:
-    """A special token's text; older exporters wrote an object around it."""
-    value = config.get(field) or ""
-    text = value.get("content") if isinstance(value, dict) else value
-    if not isinstance(text, str):
-        refuse(field, value, "it must be text, or an object with it as content", "export again", CONFIG)
-    return text
+def special_tokens(config: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """Every special token that `config` names, as text; those without a name are the list additional_special_tokens.
+
+    Raises UnsupportedModel for one of NAMED that is no text.
+    """
+    found: dict[str, str | list[str]] = {}
+    for group in (config.get(name) for name in GROUPS):
+        if isinstance(group, list):
+            texts = [text for text in map(_text, group) if text]
+            found["additional_special_tokens"] = texts
+        named = group.items() if isinstance(group, dict) else ()
+        found |= {name: text for name, value in named if (text := _text(value))}
+    for name, value in config.items():
+        text = _text(value)
+        if name in NAMED and value and text is None:
+            refuse(name, value, "it must be text, or an object with it as content", "export again", CONFIG)
+        if name.endswith("_token") and text:  # others are settings, such as add_bos_token
+            found[name] = text
+    return {name: value for name, value in found.items() if value}
+
+
+def _text(token: Any) -> str | None:
+    """A special token's text; older exporters wrote an object around it. None where it is something else."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def _try(template: str, tokens: Mapping[str, Any]) -> None:
+    """Render a message, as each chat will have one. Raises UnsupportedModel."""
+    remedy = "mend it, or publish without it: then only completions are answered"
+    try:
+        ready = ChatTemplate(template, tokens)
+    except TemplateError as error:
+        raise UnsupportedModel(f"{TEMPLATE} cannot be read ({error}); {remedy}") from error
+    try:
+        ready.text(TRIAL)
+    except Exception as error:  # it computes
+        why = f"{type(error).__name__}: {error}"
+        raise UnsupportedModel(f"{TEMPLATE} cannot render {TRIAL} ({why}); {remedy}") from error
 
 
 def _template(value: Any) -> str:

@@ -68,7 +68,12 @@ def test_a_template_alone_or_named_default_among_others_and_tokens_in_objects_ar
 ) -> None:
     tokens = {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": "</s>", "pad_token": "<pad>"}
     source = read_source(str(change("tokenizer_config.json", {"chat_template": template, **tokens})))
-    assert source.tokenizer_config == {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE}
+    assert source.tokenizer_config == {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "chat_template": TEMPLATE,
+    }
 
 
 def test_a_template_may_leave_its_loop(change: Change) -> None:

@@ -33,8 +33,6 @@ def lay_out(artifact: Artifact, weights: BinaryIO, folder: Path) -> str:
     """
     dtype, shape = check_readable(artifact), artifact.architecture
     folder.mkdir()
-    special = {key: artifact.tokenizer_config.get(key) for key in ("bos_token", "eos_token")}
-    template = artifact.tokenizer_config.get("chat_template")
     files: dict[str, dict[str, Any]] = {
         "config.json": {**llama_config(shape), "torch_dtype": dtype},
         # tells vLLM which tokens end an answer
@@ -42,8 +40,7 @@ def lay_out(artifact: Artifact, weights: BinaryIO, folder: Path) -> str:
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",  # tokenizer.json as it is; others would amend it
             "clean_up_tokenization_spaces": False,
-            **{key: value for key, value in special.items() if value},
-            **({"chat_template": template} if template else {}),
+            **artifact.tokenizer_config,  # special tokens and the chat template
         },
     }
     for name, content in files.items():
