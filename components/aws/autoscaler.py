@@ -109,6 +109,8 @@ class AwsAutoscalerArgs(TypedDict):
     """Its ARN."""
     image: str
     """Pinned by digest."""
+    pull_secrets: Sequence[str]
+    """Names of the Secrets of kube-system with which it is pulled."""
 
 
 class AwsAutoscaler(pulumi.ComponentResource):
@@ -137,6 +139,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
             name,
             metadata={"name": NAME, "namespace": NAMESPACE},
             automount_service_account_token=False,
+            image_pull_secrets=pods.named(args["pull_secrets"]),
             opts=child,
         )
         bindings = self._rights(name)
@@ -220,6 +223,4 @@ def _pod(args: AwsAutoscalerArgs) -> Any:
         ports=[{"name": "health", "containerPort": HEALTH_PORT}],
         livenessProbe={"httpGet": {"path": "/health-check", "port": "health"}, "periodSeconds": 10},
     )
-    return pods.pod(
-        main, NAME, automountServiceAccountToken=True, priorityClassName="system-cluster-critical"
-    )
+    return pods.pod(main, NAME, pods.SYSTEM, automountServiceAccountToken=True)

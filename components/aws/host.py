@@ -36,6 +36,8 @@ class AwsClusterHostArgs(TypedDict):
     """ARNs of the roles that administer the cluster."""
     autoscaler: str
     """Image of the cluster autoscaler."""
+    pull_secrets: Sequence[str]
+    """Names of the Secrets with which it is pulled."""
     labels: Mapping[str, str]
     """Labels of the stack."""
 
@@ -93,6 +95,7 @@ class AwsClusterHost(pulumi.ComponentResource):
                 "standing": self.cluster.cluster.name,
                 "cluster_arn": self.cluster.arn,
                 "image": args["autoscaler"],
+                "pull_secrets": args["pull_secrets"],
             },
             self._in_cluster(),
         )

@@ -35,14 +35,15 @@ class AwsPlatform:
                 "network": self.target.networks[region.name],
                 "administrators": self.target.administrators,
                 "autoscaler": self.target.autoscaler,
+                "pull_secrets": self.target.image_pull_secrets,
                 "labels": self.labels,
             },
             self._by(f"{region.name}-aws", region.name),
         )
-        images, endpoint = self.target.images, self.settings.endpoint
+        endpoint = self.settings.endpoint
         return K8sRegion(
             region.name,
-            {"host": host, "images": images, "endpoint": endpoint, "labels": self.labels},
+            {"host": host, "target": self.target, "endpoint": endpoint, "labels": self.labels},
             ResourceOptions(providers=[host.provider]),
         )
 

@@ -43,7 +43,7 @@ class GcpPlatform:
             region.name,
             {
                 "host": host,
-                "images": self.target.images,
+                "target": self.target,
                 "endpoint": self.settings.endpoint,
                 "labels": self.labels,
             },

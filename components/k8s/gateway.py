@@ -39,6 +39,7 @@ class K8sGateway(pulumi.ComponentResource):
         *,
         namespace: Input[str],
         image: str,
+        pull_secrets: Sequence[str],
         addresses: Mapping[str, Output[str]],
         callers: Sequence[str],
         settings: EndpointSettings,
@@ -73,6 +74,7 @@ class K8sGateway(pulumi.ComponentResource):
             f"{name}-account",
             metadata={"name": COMPONENT, "namespace": namespace},
             automount_service_account_token=False,
+            image_pull_secrets=pods.named(pull_secrets),
             opts=child,
         )
         self.deployment = k8s.apps.v1.Deployment(
@@ -128,6 +130,7 @@ class K8sGateway(pulumi.ComponentResource):
         return pods.pod(
             main,
             COMPONENT,
+            pods.REQUESTS,
             terminationGracePeriodSeconds=NOTICE_SECONDS + settings.drain + 10,
             topologySpreadConstraints=pods.spread([ZONE, pods.HOSTNAME], pods.GATEWAY),
             volumes=[

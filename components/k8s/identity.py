@@ -9,7 +9,7 @@ import pulumi_kubernetes as k8s
 from pulumi import Input, ResourceOptions
 
 from components.contracts import ClusterHost, Grant, ServiceAccount
-from components.k8s.pods import NAMESPACE
+from components.k8s import pods
 
 
 class K8sIdentity(pulumi.ComponentResource):
@@ -22,6 +22,7 @@ class K8sIdentity(pulumi.ComponentResource):
         namespace: Input[str],
         host: ClusterHost,
         grants: Sequence[Grant],
+        pull_secrets: Sequence[str],
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sIdentity", name, {}, opts)
@@ -29,9 +30,10 @@ class K8sIdentity(pulumi.ComponentResource):
             f"{name}-account",
             metadata={"name": account, "namespace": namespace},
             automount_service_account_token=False,
+            image_pull_secrets=pods.named(pull_secrets),
             opts=ResourceOptions(parent=self),
         )
-        self.access = host.access(ServiceAccount(NAMESPACE, account), grants)
+        self.access = host.access(ServiceAccount(pods.NAMESPACE, account), grants)
         self.name = pulumi.Output.all(self.account.id, self.access.granted).apply(lambda _: account)
         """Known when the account and its grants stand."""
         self.egress = self.access.egress

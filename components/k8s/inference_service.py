@@ -174,6 +174,7 @@ def _pod(
     return pods.pod(
         main,
         identity.name,
+        pods.REQUESTS,
         terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
         topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
         volumes=[{"name": KEYS_ENTRY, "secret": {"secretName": keys, "defaultMode": 0o440}}] if keys else [],

@@ -56,6 +56,7 @@ class K8sTransferJob(pulumi.ComponentResource):
             pods.pod(
                 main,
                 identity.name,
+                pods.WORK,
                 restartPolicy="OnFailure",
                 **(pods.placed(placement) if placement else {}),
             ),

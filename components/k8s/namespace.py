@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import pulumi
 import pulumi_kubernetes as k8s
-from pulumi import ResourceOptions
+from pulumi import Resource, ResourceOptions
 
 from components.k8s import pods
 
@@ -22,6 +22,8 @@ class K8sNamespaceArgs(TypedDict):
     """Labels of the stack."""
     resolvers: Sequence[str]
     """CIDRs at which names are told beside the cluster's own DNS."""
+    after: Sequence[Resource]
+    """What must exist before anything in the namespace does."""
 
 
 class K8sNamespace(pulumi.ComponentResource):
@@ -35,7 +37,7 @@ class K8sNamespace(pulumi.ComponentResource):
         self.namespace = k8s.core.v1.Namespace(
             f"{name}-namespace",
             metadata={"name": pods.NAMESPACE, "labels": {**args["labels"], **security}},
-            opts=child,
+            opts=ResourceOptions(parent=self, depends_on=args["after"]),
         )
         self.name = self.namespace.metadata.apply(lambda made: made.name or pods.NAMESPACE)
         self.default_deny = k8s.networking.v1.NetworkPolicy(

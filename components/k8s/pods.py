@@ -17,6 +17,10 @@ HOSTNAME = "kubernetes.io/hostname"
 SCRATCH = "/tmp"
 NO_AWAIT = {"pulumi.com/skipAwait": "true"}
 """Of an object that `up` does not wait for."""
+REQUESTS, WORK = "skerry-requests", "skerry-work"
+"""Priority classes, made by `K8sPriorities`: pods that answer requests, and pods that do work which can start again."""
+SYSTEM = "system-cluster-critical"
+"""Priority class that every cluster has, for agents that the cluster itself needs."""
 
 
 def plain(manifest: Mapping[str, Any]) -> Json:
@@ -80,16 +84,18 @@ def container(
     }
 
 
-def pod(main: Json, account: Any, **more: Any) -> Json:
+def pod(main: Json, account: Any, priority: str, **more: Any) -> Json:
     """A pod of one container.
 
     Args:
         main: from `container`.
-        account: name of its service account.
+        account: name of its service account, which also names its image pull secrets.
+        priority: name of its priority class: `REQUESTS`, `WORK` or `SYSTEM`.
         more: placement, restart policy and what else a pod has.
     """
     return {
         "serviceAccountName": account,
+        "priorityClassName": priority,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -134,6 +140,11 @@ def disruption_budget(chosen: Mapping[str, str]) -> Json:
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
         "selector": {"matchLabels": dict(chosen)},
     }
+
+
+def named(names: Sequence[str]) -> list[Json]:
+    """References to objects of the same namespace."""
+    return [{"name": name} for name in names]
 
 
 def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Json]:

@@ -25,7 +25,8 @@ from components.k8s.identity import K8sIdentity
 from components.k8s.inference_service import K8sInferenceService
 from components.k8s.model_version import K8sModelCopy, K8sModelVersion
 from components.k8s.namespace import K8sNamespace
-from components.k8s.settings import ImageSettings
+from components.k8s.priorities import K8sPriorities
+from components.k8s.settings import ClusterTarget
 from components.k8s.training_job import K8sTrainingJob
 from components.settings.items import (
     BUCKETS,
@@ -42,8 +43,8 @@ class K8sRegionArgs(TypedDict):
 
     host: ClusterHost
     """The cluster below."""
-    images: ImageSettings
-    """What the pods run."""
+    target: ClusterTarget
+    """What the pods run, and who may scrape them."""
     endpoint: EndpointSettings
     """How endpoints behave."""
     labels: Mapping[str, str]
@@ -58,11 +59,20 @@ class K8sRegion(pulumi.ComponentResource):
         self.name = name
         self.host = args["host"]
         self.tiers = self.host.tiers
+        self.priorities = K8sPriorities(f"{name}-priorities", self._child())
+        # Whatever is in the namespace comes after the priority classes that its pods name.
         self.namespace = K8sNamespace(
-            f"{name}-namespace", {"labels": args["labels"], "resolvers": self.host.resolvers}, self._child()
+            f"{name}-namespace",
+            {
+                "labels": args["labels"],
+                "resolvers": self.host.resolvers,
+                "after": self.priorities.classes,
+            },
+            self._child(),
         )
         self.pools: dict[str, tuple[Placement, Budget]] = {}
-        self._images = args["images"]
+        self._images = args["target"].images
+        self._pull_secrets = args["target"].image_pull_secrets
         self._endpoint = args["endpoint"]
         self._held: dict[str, Output[str]] = {}
         self.register_outputs({"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold})
@@ -129,6 +139,7 @@ class K8sRegion(pulumi.ComponentResource):
             f"{self.name}-gateway",
             namespace=self.namespace.name,
             image=self._images.gateway,
+            pull_secrets=self._pull_secrets,
             addresses={service.name: service.address for service in services},
             callers=self.host.callers,
             settings=endpoint,
@@ -165,7 +176,13 @@ class K8sRegion(pulumi.ComponentResource):
 
     def _identity(self, account: str, *grants: Grant) -> K8sIdentity:
         return K8sIdentity(
-            f"{self.name}-{account}-identity", account, self.namespace.name, self.host, grants, self._child()
+            f"{self.name}-{account}-identity",
+            account,
+            self.namespace.name,
+            self.host,
+            grants,
+            self._pull_secrets,
+            self._child(),
         )
 
     def _child(self, depends_on: Output[list[pulumi.Resource]] | None = None) -> ResourceOptions:

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from components.catalog.accelerators import accelerators_on, machine
 from components.settings.base import UNRESOLVED, Frozen
-from components.settings.items import BUCKETS, FOLDER, Capacity, Layer
+from components.settings.items import BUCKETS, FOLDER, SECRET_PATTERN, Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -59,6 +59,12 @@ class ClusterTarget(Frozen):
     images: ImageSettings = Field(
         default=ImageSettings(), description="Images of the workloads and the gateway."
     )
+    image_pull_secrets: tuple[Annotated[str, StringConstraints(pattern=SECRET_PATTERN)], ...] = Field(
+        default=(),
+        description="Names of Secrets of type kubernetes.io/dockerconfigjson, with which pods pull images. You make "
+        "them in namespace skerry of each cluster, and on target aws also in kube-system, where the autoscaler runs. "
+        "Left out, nodes pull with their own credentials.",
+    )
 
 
 def cluster_rules(
@@ -84,6 +90,7 @@ def cluster_rules(
     if Layer.PLATFORM.value in layers:
         yield from _networks_fit_regions(parts, networks)
         yield from _reservations_lie_in_a_network(parts, networks)
+    yield from _named_once("target.image_pull_secrets", target.image_pull_secrets)
     yield from _answers_can_end(parts)
     yield from _models_can_be_had(parts, bucket)
     yield from _replicas_can_be_replaced(parts, name)
@@ -151,6 +158,12 @@ def _replicas_can_be_replaced(parts: Parts, target: str) -> Iterable[Mistake]:
                 f"its services may have {replicas} replicas, and a new one needs a node before an old one leaves",
                 f"Raise it to {replicas + 1}, or ask for fewer replicas",
             )
+
+
+def _named_once(path: str, names: Sequence[str]) -> Iterable[Mistake]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Mistake(f"{path}[{index}]", name, "is in the list already", "Name it once")
 
 
 def _autoscalers_can_see_the_load(parts: Parts, target: str) -> Iterable[Mistake]:

@@ -97,6 +97,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
         template = pods.pod(
             main,
             identity.name,
+            pods.WORK,
             restartPolicy="Never",
             subdomain=title,
             # The first pod knows itself by its own host name, so that is what all call it.

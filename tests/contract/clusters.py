@@ -40,7 +40,5 @@ def whole(path: Path) -> Recording:
 def pods_in(recording: Recording) -> Iterator[tuple[Registered, Mapping[str, Any]]]:
     """Each workload with the spec of its pods, those of kube-system included."""
     for made in recording.resources.values():
-        spec = made.inputs.get("spec") if made.kind.startswith("kubernetes:") else None
-        template = spec.get("template") if isinstance(spec, Mapping) else None
-        if template is not None:
-            yield made, template["spec"]
+        if made.kind.startswith("kubernetes:") and "template" in made.inputs.get("spec", {}):
+            yield made, made.inputs["spec"]["template"]["spec"]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.clusters import STACKS, whole
+from components.k8s import pods
+from tests.contract.clusters import STACKS, pods_in, whole
 from tests.recorder import Recording
+from tests.unit.settings.files import settings_of
 
 
 @pytest.fixture(params=STACKS, ids=lambda path: path.name)
@@ -21,3 +23,49 @@ def test_a_pod_that_is_not_ready_never_blocks_the_drain_of_its_node(recording: R
     assert budgets
     for made in budgets:
         assert made.inputs["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow", made.urn
+
+
+def test_every_pod_names_a_priority_class_that_its_cluster_has(recording: Recording) -> None:
+    made = {one.inputs["metadata"]["name"]: one.inputs["value"] for one in recording.of(":PriorityClass")}
+    assert made[pods.REQUESTS] > made[pods.WORK] > 0
+    running = list(pods_in(recording))
+    assert {"gateway", "serving", "publishing"} <= {spec["containers"][0]["name"] for _, spec in running}
+    for workload, spec in running:
+        wanted = {
+            "gateway": pods.REQUESTS,
+            "serving": pods.REQUESTS,
+            "cluster-autoscaler": pods.SYSTEM,
+        }.get(spec["containers"][0]["name"], pods.WORK)
+        assert spec.get("priorityClassName") == wanted, workload.urn
+
+
+def test_each_cluster_has_its_own_priority_classes_before_anything_in_the_namespace(
+    recording: Recording,
+) -> None:
+    namespaces = [
+        one for one in recording.of(":Namespace") if one.inputs["metadata"]["name"] == pods.NAMESPACE
+    ]
+    for namespace in namespaces:
+        classes = [one.urn for one in recording.of(":PriorityClass") if one.provider == namespace.provider]
+        assert len(classes) == 2
+        assert set(classes) <= set(namespace.dependencies), namespace.urn
+
+
+def test_the_settings_pull_secrets_reach_every_pod_by_its_service_account(
+    request: pytest.FixtureRequest, recording: Recording
+) -> None:
+    path: Path = request.node.callspec.params["recording"]
+    wanted = settings_of(path)["target"].get("image_pull_secrets", [])
+    accounts = {
+        (one.provider, one.inputs["metadata"]["namespace"], one.inputs["metadata"]["name"]): [
+            secret["name"] for secret in one.inputs["imagePullSecrets"]
+        ]
+        for one in recording.of(":ServiceAccount")
+    }
+    for workload, spec in pods_in(recording):
+        place = (
+            workload.provider,
+            workload.inputs["metadata"]["namespace"],
+            spec["serviceAccountName"],
+        )
+        assert accounts[place] == wanted, workload.urn

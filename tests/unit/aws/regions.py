@@ -69,6 +69,7 @@ def made(
                 "network": network,
                 "administrators": [ADMINISTRATOR],
                 "autoscaler": IMAGE,
+                "pull_secrets": [],
                 "labels": LABELS,
             },
             ResourceOptions(providers=[provider]),

@@ -22,7 +22,7 @@ from components.contracts import (
     Toleration,
 )
 from components.k8s.region import K8sRegion
-from components.k8s.settings import ImageSettings
+from components.k8s.settings import ClusterTarget, ImageSettings
 from components.settings.items import (
     Capacity,
     EndpointSettings,
@@ -40,6 +40,8 @@ IMAGES = {
 }
 PIN = f"sha256:{'2' * 64}"
 STORE = Egress("203.0.113.7/32", 443)
+PULL_SECRET = "registry-of-ours"
+TARGET = ClusterTarget(images=ImageSettings(**IMAGES), image_pull_secrets=(PULL_SECRET,))
 CALLER, RESOLVER = "192.0.2.0/24", "192.0.2.53/32"
 ENDPOINT = EndpointSettings(
     request_timeout_seconds=111,
@@ -99,7 +101,7 @@ def region_over(host: PlainHost, nodes: int = 20) -> K8sRegion:
     """A region with one pool."""
     made = K8sRegion(
         host.name,
-        {"host": host, "images": ImageSettings(**IMAGES), "endpoint": ENDPOINT, "labels": {"team": "search"}},
+        {"host": host, "target": TARGET, "endpoint": ENDPOINT, "labels": {"team": "search"}},
         ResourceOptions(providers=[host.provider]),
     )
     made.pool(PoolSettings(name="pool", accelerator="cpu", max_nodes=nodes))

@@ -324,3 +324,10 @@ def test_an_autoscaler_that_measures_cpu_is_refused_on_a_pool_of_accelerators(ta
     assert "set replicas to what the peak needs, such as 3" in mistake.remedy
     settings["pools"] = pool()
     assert "services[0].max_replicas" not in all_mistakes(settings)
+
+
+def test_a_pull_secret_is_named_once(target: str) -> None:
+    own = stack(target)["target"]
+    settings = stack(target, target={**own, "image_pull_secrets": ["ours", "theirs", "ours"]})
+    mistake = mistake_at("target.image_pull_secrets[2]", settings)
+    assert mistake.value == "ours" and "Name it once" in mistake.remedy
