@@ -1,12 +1,12 @@
 """Machines of GCP: one machine type per accelerator.
 
 - Regions are those whose zones Google's API listed with a machine type (for a T4 also with its accelerator type). A
-  listing is no promise: some zones take only chosen customers, and a quota decides. Zones are left out: the listing was
-  kept by region, and no other dated one was found.
+  listing is no promise: some zones take only chosen customers, and a quota decides. Zones have a listing of their own.
 - H100 comes on the machine with eight, the size for which the source gives a fabric. A3 High and A3 Mega differ in
   GPU type and fabric, hence two rows.
 - A T4 is attached to an N1 machine; every other GPU is part of its machine type.
 - asia-southeast3, europe-north2 and northamerica-south1 have no N2 machines, and none of the accelerators.
+- A3 Ultra and A4 machines boot from Hyperdisk only, and Google sells them by reservation and as spot, not on demand.
 - Slices of ct5lp-hightpu-4t are those that Google's page on TPU v5e gives this machine type for serving and training,
   and 2x4, which xpk makes of two such nodes. Google's page on TPU zones names fewer regions than the listing.
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.catalog.rows import Machine, regions_offering
+from components.catalog.rows import Machine, regions_offering, zones_listed
 
 SOURCE = (
     "machine and accelerator types that Google's API listed, kept by region in tools/*region.csv of "
@@ -78,6 +78,43 @@ OFFERED: Mapping[str, str] = {
 
 REGIONS = tuple(sorted(OFFERED))
 
+ZONES: Mapping[str, str] = {
+    "a100-40gb": (
+        "asia-northeast1:ac asia-northeast3:ab asia-southeast1:abc europe-west4:ab me-west1:ac us-central1:abcf "
+        "us-east1:b us-west1:b us-west3:b us-west4:b"
+    ),
+    "a100-80gb": "asia-southeast1:c europe-west4:a us-central1:ac us-east4:c us-east5:ab",
+    "h100-80gb": (
+        "asia-east1:c asia-northeast1:b asia-south1:c asia-south2:b asia-southeast1:bc australia-southeast1:c "
+        "europe-north1:c europe-west1:bc europe-west3:c europe-west4:bc europe-west9:c us-central1:abc us-east4:abc "
+        "us-east5:a us-west1:ab us-west4:a"
+    ),
+    "h100-mega-80gb": (
+        "asia-east1:c asia-northeast1:b asia-southeast1:bc australia-southeast1:c europe-north1:c europe-west1:bc "
+        "europe-west3:c europe-west4:bc us-central1:abc us-east4:abc us-east5:a us-west1:ab us-west4:a"
+    ),
+    "h200-141gb": (
+        "asia-south1:b asia-south2:c europe-west1:b europe-west4:a us-central1:b us-east4:b us-east5:a us-south1:b "
+        "us-west1:c"
+    ),
+    "b200": (
+        "asia-northeast1:b asia-southeast1:b europe-north1:b europe-west4:b us-central1:b us-east1:b us-east4:b "
+        "us-south1:b us-west2:c us-west3:bc"
+    ),
+}
+"""Accelerator -> the zones of its machine type, each region with the letters of its zones. Source:
+catalogs/v8/gcp/vms.csv of skypilot-org/skypilot-catalog at 006059e0, which keeps what Google's API lists, read
+2026-12-01. Regions that this listing lacks and the one above has, and L4, T4 and TPUs, have no listing by zone: a stack
+file says their zones in `accelerator_zones`."""
+
+PERSISTENT, HYPERDISK = "pd-balanced", "hyperdisk-balanced"
+"""Types of boot disks. Sources, read 2026-12-01: `NodePoolNodeConfig.disk_type` in pulumi-gcp 10.2.0 (what GKE takes by
+default), `DiskSpec.bootDiskType` of aiplatform v1 (A3 Ultra: hyperdisk-balanced), NVIDIA/aicr#2338 (GKE refuses
+pd-balanced for A4X, a sister of A4). That A4 itself takes Hyperdisk only is unresolved: no refusal of it was found."""
+NOT_ON_DEMAND = ("on-demand",)
+"""Google's page "Consumption options" of AI Hypercomputer, read 2026-12-01: A4 and A3 Ultra come by future reservation,
+flex-start and spot. Flex-start is no rung of a ladder."""
+
 _CPUS_AND_GPUS = {
     name: Machine(
         machine_type=machine_type,
@@ -87,17 +124,20 @@ _CPUS_AND_GPUS = {
         source=SOURCE,
         as_of=AS_OF,
         gpu_type=gpu_type,
+        zones=zones_listed(name, ZONES),
+        disk_type=disk_type,
+        not_sold=not_sold,
     )
-    for name, machine_type, count, gpu_type, fabric in (
-        ("cpu", "n2-standard-8", 0, "", "ethernet"),
-        ("t4", "n1-standard-4", 1, "nvidia-tesla-t4", "ethernet"),
-        ("l4", "g2-standard-4", 1, "nvidia-l4", "ethernet"),
-        ("a100-40gb", "a2-highgpu-1g", 1, "nvidia-tesla-a100", "ethernet"),
-        ("a100-80gb", "a2-ultragpu-1g", 1, "nvidia-a100-80gb", "ethernet"),
-        ("h100-80gb", "a3-highgpu-8g", 8, "nvidia-h100-80gb", "gpudirect-tcpx"),
-        ("h100-mega-80gb", "a3-megagpu-8g", 8, "nvidia-h100-mega-80gb", "gpudirect-tcpxo"),
-        ("h200-141gb", "a3-ultragpu-8g", 8, "nvidia-h200-141gb", "rdma"),
-        ("b200", "a4-highgpu-8g", 8, "nvidia-b200", "rdma"),
+    for name, machine_type, count, gpu_type, fabric, disk_type, not_sold in (
+        ("cpu", "n2-standard-8", 0, "", "ethernet", PERSISTENT, ()),
+        ("t4", "n1-standard-4", 1, "nvidia-tesla-t4", "ethernet", PERSISTENT, ()),
+        ("l4", "g2-standard-4", 1, "nvidia-l4", "ethernet", PERSISTENT, ()),
+        ("a100-40gb", "a2-highgpu-1g", 1, "nvidia-tesla-a100", "ethernet", PERSISTENT, ()),
+        ("a100-80gb", "a2-ultragpu-1g", 1, "nvidia-a100-80gb", "ethernet", PERSISTENT, ()),
+        ("h100-80gb", "a3-highgpu-8g", 8, "nvidia-h100-80gb", "gpudirect-tcpx", PERSISTENT, ()),
+        ("h100-mega-80gb", "a3-megagpu-8g", 8, "nvidia-h100-mega-80gb", "gpudirect-tcpxo", PERSISTENT, ()),
+        ("h200-141gb", "a3-ultragpu-8g", 8, "nvidia-h200-141gb", "rdma", HYPERDISK, NOT_ON_DEMAND),
+        ("b200", "a4-highgpu-8g", 8, "nvidia-b200", "rdma", HYPERDISK, NOT_ON_DEMAND),
     )
 }
 
@@ -108,6 +148,7 @@ MACHINES: Mapping[str, Machine] = {
         count=4,
         regions=regions_offering("tpu-v5e", OFFERED),
         fabric="ici",
+        disk_type=PERSISTENT,
         source=SOURCE,
         as_of=AS_OF,
         topologies=("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -43,6 +43,12 @@ class Machine:
     """Where the row is from."""
     as_of: str
     """ISO date of the source, or on which it was read where it has none."""
+    zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Region -> zones that offer it, sorted. A region that is missing has no listing by zone."""
+    not_sold: tuple[str, ...] = ()
+    """Rungs of a ladder, by their names in stack files, on which the target does not sell it."""
+    disk_type: str = ""
+    """GCP only: type of a node's boot disk."""
     architecture: str = "amd64"
     """Of its processors, as container images name it."""
     gpu_type: str = ""
@@ -86,3 +92,9 @@ class Accelerator:
 def regions_offering(name: str, offered: Mapping[str, str]) -> tuple[str, ...]:
     """Regions of a table region -> names, apart by spaces, that have a name; sorted."""
     return tuple(sorted(region for region, names in offered.items() if name in names.split()))
+
+
+def zones_listed(name: str, listed: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Region -> zones of a name, from a table name -> REGION:LETTERS, apart by spaces."""
+    rows = (row.partition(":") for row in listed.get(name, "").split())
+    return {region: tuple(f"{region}-{letter}" for letter in letters) for region, _, letters in rows}

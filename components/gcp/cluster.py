@@ -12,11 +12,11 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi_gcp.container import ClusterMaintenancePolicyRecurringWindowArgsDict
 
 from components.gcp.network import PODS, SERVICES
-from components.gcp.nodes import LONGEST_POOL_NAME, NodeSetup, node_config
+from components.gcp.nodes import DISCARDED_DISK, LONGEST_POOL_NAME, SYSTEM_DISK, NodeSetup, node_config
 from components.gcp.ranges import SYSTEM_NODES_PER_ZONE
 from components.naming import physical_name
 
-SYSTEM_MACHINE = "e2-standard-4"
+SYSTEM_MACHINE, SYSTEM_CPUS = "e2-standard-4", 4
 """4 vCPUs and 16 GiB: Google's agents take about one vCPU of a node, gateways and controllers the rest."""
 CHANNEL = "REGULAR"
 """Google chooses the version within this channel, and none is pinned: a pinned one ends in a forced upgrade."""
@@ -61,7 +61,7 @@ class GcpCluster(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GcpClusterArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:GcpCluster", name, {}, opts)
-        system = node_config(SYSTEM_MACHINE, args["nodes"], {})
+        discarded = node_config(SYSTEM_MACHINE, DISCARDED_DISK, args["nodes"], {})
         self.cluster = gcp.container.Cluster(
             name,
             location=args["region"],
@@ -104,7 +104,7 @@ class GcpCluster(pulumi.ComponentResource):
             initial_node_count=1,
             remove_default_node_pool=True,
             # The pool that is removed at once would otherwise run as the project's almighty default account.
-            node_config=cast(Any, system),
+            node_config=cast(Any, discarded),
             opts=ResourceOptions(parent=self, ignore_changes=["nodeConfig"]),
         )
         self.identity_pool = self.cluster.workload_identity_config.apply(_pool)
@@ -118,7 +118,7 @@ class GcpCluster(pulumi.ComponentResource):
             autoscaling={"min_node_count": 1, "max_node_count": SYSTEM_NODES_PER_ZONE},
             management={"auto_repair": True, "auto_upgrade": True},
             upgrade_settings={"max_surge": 1, "max_unavailable": 0},
-            node_config=system,
+            node_config=node_config(SYSTEM_MACHINE, SYSTEM_DISK, args["nodes"], {}),
             opts=ResourceOptions(parent=self),
         )
         self.kubeconfig = Output.secret(

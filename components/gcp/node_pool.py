@@ -14,7 +14,7 @@ from pulumi_gcp.container import NodePoolNodeConfigArgsDict
 from components.catalog.accelerators import accelerator, machine
 from components.catalog.rows import Kind
 from components.contracts import Placement, Rung, Toleration
-from components.gcp.nodes import KUBELET, LONGEST_POOL_NAME, NodeSetup, node_config
+from components.gcp.nodes import KUBELET, LONGEST_POOL_NAME, POOL_DISK_GIB, Disk, NodeSetup, node_config
 from components.gcp.slices import hosts_of
 from components.naming import physical_name
 from components.settings.items import Capacity, PoolSettings
@@ -88,14 +88,15 @@ class GcpGpuNodePool(pulumi.ComponentResource):
         self.machine = machine("gcp", pool.accelerator)
         self.compute_class = f"skerry-{pool.name}"
         """Its name: a class may not begin with gke or autopilot, and some names are GKE's own."""
-        self.node_pools = {rung: self._node_pool(name, rung, args) for rung in pool.ladder}
+        self.rungs = pool.rungs_in(args["zones"])
+        self.node_pools = {rung: self._node_pool(name, rung, args) for rung in self.rungs}
         self.ladder = kubernetes.apiextensions.CustomResource(
             name,
             api_version="cloud.google.com/v1",
             kind="ComputeClass",
             metadata={"name": self.compute_class},
             spec={
-                "priorities": [{"nodepools": [self.node_pools[rung].name]} for rung in pool.ladder],
+                "priorities": [{"nodepools": [self.node_pools[rung].name]} for rung in self.rungs],
                 "nodePoolAutoCreation": {"enabled": False},
                 "activeMigration": {"optimizeRulePriority": False},
                 "whenUnsatisfiable": "DoNotScaleUp",
@@ -119,7 +120,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
             accelerators=self.machine.count,
             architecture=self.machine.architecture,
             max_nodes=self.pool.max_nodes,
-            rungs=tuple(Rung(rung, self._labels(rung), NOTICES[rung]) for rung in self.pool.ladder),
+            rungs=tuple(Rung(rung, self._labels(rung), NOTICES[rung]) for rung in self.rungs),
             topology_keys=(ZONE_LABEL,),
         )
 
@@ -135,8 +136,16 @@ class GcpGpuNodePool(pulumi.ComponentResource):
     def _node_pool(self, name: str, rung: Capacity, args: GcpGpuNodePoolArgs) -> gcp.container.NodePool:
         topology = self.pool.topology
         slice_of_hosts = topology is not None and hosts_of(topology, self.machine.count) > 1
+        # A reservation lies in one zone, and a node that is asked for in another does not get it.
+        zone = self.pool.reservation_zone if rung is Capacity.RESERVED else None
+        zones = (zone,) if zone else args["zones"]
         config: NodePoolNodeConfigArgsDict = {
-            **node_config(self.machine.machine_type, args["nodes"], self._labels(rung)),
+            **node_config(
+                self.machine.machine_type,
+                Disk(self.machine.disk_type, POOL_DISK_GIB),
+                args["nodes"],
+                self._labels(rung),
+            ),
             **capacity(rung, self.pool.reservation),
             "taints": [{"key": CLASS_LABEL, "value": self.compute_class, "effect": "NO_SCHEDULE"}],
         }
@@ -151,7 +160,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
         return gcp.container.NodePool(
             physical_name(name, rung.value, limit=LONGEST_POOL_NAME),
             cluster=args["cluster"],
-            node_locations=list(args["zones"][:1] if slice_of_hosts else args["zones"]),
+            node_locations=list(zones[:1] if slice_of_hosts else zones),
             initial_node_count=0,
             # ANY prefers zones with an unused reservation and those where spot capacity lasts.
             autoscaling={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypedDict
 
 import pulumi
@@ -23,8 +24,24 @@ at f18d8b7b) and CIS GKE benchmark 2.0.0, 5.2.1, which names both, read 2026-11-
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 """OAuth scopes limit nothing that IAM does not. That Google recommends this one and roles instead is unresolved: from
 memory, not looked up."""
-DISK_GIB = 200
-"""Boot disk: images of training workloads are several GiB each, and a node keeps a few."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Boot disk of a node."""
+
+    type: str
+    """Such as pd-balanced."""
+    gib: int
+
+
+POOL_DISK_GIB = 200
+"""Boot disk of a node in a pool: images of training workloads are several GiB each, and a node keeps a few."""
+SYSTEM_DISK = Disk("pd-balanced", 64)
+"""Boot disk of a system node. Three of them fit into the 250 GB of SSD that new projects are given
+(terraform-google-modules/terraform-google-kubernetes-engine#1795 and kubeflow/pipelines#10907 report 250 and 500)."""
+DISCARDED_DISK = Disk("pd-standard", 64)
+"""Boot disk of the nodes that GKE makes with the cluster and that are removed at once: it takes no quota of SSD."""
 KUBELET: NodePoolNodeConfigKubeletConfigArgsDict = {"insecure_kubelet_readonly_port_enabled": "FALSE"}
 """No port of the kubelet answers without authentication."""
 LONGEST_POOL_NAME = 32
@@ -75,7 +92,9 @@ class NodeSetup(TypedDict):
     """Key that encrypts their boot disks."""
 
 
-def node_config(machine_type: str, setup: NodeSetup, labels: Mapping[str, str]) -> NodePoolNodeConfigArgsDict:
+def node_config(
+    machine_type: str, disk: Disk, setup: NodeSetup, labels: Mapping[str, str]
+) -> NodePoolNodeConfigArgsDict:
     """Nodes of a machine type, hardened: pods see nothing of the node's own account, and nothing unsigned boots."""
     return {
         "machine_type": machine_type,
@@ -83,7 +102,8 @@ def node_config(machine_type: str, setup: NodeSetup, labels: Mapping[str, str]) 
         "service_account": setup["account"],
         "oauth_scopes": list(SCOPES),
         "boot_disk_kms_key": setup["disk_key"],
-        "disk_size_gb": DISK_GIB,
+        "disk_type": disk.type,
+        "disk_size_gb": disk.gib,
         "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
         "workload_metadata_config": {"mode": "GKE_METADATA"},
         "metadata": {"disable-legacy-endpoints": "true"},

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from components.catalog.accelerators import accelerators_on, machine
+from components.catalog.accelerators import accelerators_in, accelerators_on, machine
 from components.gcp.dials import SMALLEST_DIAL
 from components.gcp.ranges import HOLDS, PREFIXES, SYSTEM_NODES_PER_ZONE, longest_prefix
 from components.gcp.slices import hosts_of
@@ -29,6 +29,11 @@ PATTERNS = {
 Zone = Annotated[str, StringConstraints(pattern=ZONE_PATTERN)]
 
 
+def region_of(zone: str) -> str:
+    """Region of a zone."""
+    return zone.rpartition("-")[0]
+
+
 class GcpNetwork(Frozen):
     """The network of one region."""
 
@@ -40,13 +45,16 @@ class GcpNetwork(Frozen):
     )
     accelerator_zones: Mapping[Name, Annotated[tuple[Zone, ...], Field(min_length=1)]] = Field(
         default={},
-        description="Accelerator -> those of the zones that offer it, where not all do. Google has many in some zones "
-        "of a region only, and refuses a node pool that names another.",
+        description="Accelerator -> those of the zones that offer it, where it differs from the catalog's listing. "
+        "Google has many in some zones of a region only, and refuses a node pool that names another.",
     )
 
     def zones_with(self, accelerator: str) -> tuple[str, ...]:
-        """Zones for nodes with an accelerator."""
-        return self.accelerator_zones.get(accelerator, self.zones)
+        """Zones for nodes with an accelerator: those that are set for it, otherwise those that the catalog lists. A
+        region without a listing is taken to have it in every zone."""
+        listed = machine("gcp", accelerator).zones
+        offering = (zone for zone in self.zones if zone in listed.get(region_of(zone), (zone,)))
+        return self.accelerator_zones.get(accelerator) or tuple(offering)
 
 
 class GcpTarget(ClusterTarget):
@@ -76,6 +84,7 @@ def gcp_rules(parts: Parts, target: GcpTarget) -> Iterable[Mistake]:
         path = f"target.networks.{region}"
         yield from _zones(path, region, network)
         yield from _nodes_fit(path, network, parts)
+        yield from _pools_have_zones(region, network, parts)
     yield from _slices_are_whole(parts)
     for index, region in parts.regions:
         if not region.drained and region.dial < SMALLEST_DIAL:
@@ -102,7 +111,7 @@ def _ranges(target: GcpTarget) -> Iterable[Mistake]:
 def _zones(path: str, region: str, network: GcpNetwork) -> Iterable[Mistake]:
     for index, zone in enumerate(network.zones):
         place = f"{path}.zones[{index}]"
-        if zone.rpartition("-")[0] != region:
+        if region_of(zone) != region:
             yield Mistake(place, zone, f"is no zone of region {region!r}", f"Choose zones such as {region}-a")
         elif zone in network.zones[:index]:
             yield Mistake(place, zone, "stands in the list already", "Name each zone once")
@@ -135,6 +144,31 @@ def _nodes_fit(path: str, network: GcpNetwork, parts: Parts) -> Iterable[Mistake
                 cidr,
                 f"holds {holds(prefix)} nodes, and the pools with the system's own nodes may reach {nodes}",
                 f"Choose a prefix of /{longest_prefix(use, nodes)} or shorter, or lower max_nodes of pools",
+            )
+
+
+def _pools_have_zones(region: str, network: GcpNetwork, parts: Parts) -> Iterable[Mistake]:
+    """Each rung of a pool has a zone of the region that offers its machine type."""
+    for index, pool in parts.pools:
+        if pool.accelerator not in accelerators_in("gcp", region):
+            continue  # this has a mistake of its own
+        zones = network.zones_with(pool.accelerator)
+        listed = ", ".join(machine("gcp", pool.accelerator).zones.get(region, ()))
+        if not zones:
+            yield Mistake(
+                f"pools[{index}].accelerator",
+                pool.accelerator,
+                f"of the zones of {region}, Google lists it in {listed} alone, and the network has none of them",
+                f"Add one of them to target.networks.{region}.zones; if Google has added another since, name that in "
+                f"target.networks.{region}.accelerator_zones.{pool.accelerator}",
+            )
+        elif pool.reservation_zone in network.zones and pool.reservation_zone not in zones:
+            yield Mistake(
+                f"pools[{index}].reservation_zone",
+                pool.reservation_zone,
+                f"this zone does not offer {pool.accelerator}; zones that do: {', '.join(zones)}",
+                "Name the zone in which the reservation lies, or correct "
+                f"target.networks.{region}.accelerator_zones.{pool.accelerator}",
             )
 
 

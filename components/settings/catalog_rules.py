@@ -14,7 +14,7 @@ from components.catalog.accelerators import (
     regions_with,
 )
 from components.catalog.rows import FLOAT8_CAPABILITY
-from components.settings.items import TRAINING_BATCH, PoolSettings, Scheme
+from components.settings.items import TRAINING_BATCH, Capacity, PoolSettings, Scheme
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
@@ -62,6 +62,19 @@ def accelerators_are_offered(parts: Parts, target: str) -> Iterable[Mistake]:
                 f"target {target} does not offer it in {', '.join(lacking)}; "
                 f"regions that do: {', '.join(regions_with(target, pool.accelerator))}",
                 f"Choose such a region{others}",
+            )
+
+
+def rungs_are_sold(parts: Parts, target: str) -> Iterable[Mistake]:
+    for index, pool in _known(parts, target):
+        carrier = machine(target, pool.accelerator)
+        if any(rung.value in carrier.not_sold for rung in pool.ladder):
+            others = [rung.value for rung in Capacity if rung.value not in carrier.not_sold]
+            yield Mistake(
+                f"pools[{index}].ladder",
+                [rung.value for rung in pool.ladder],
+                f"target {target} does not sell {carrier.machine_type} {' or '.join(carrier.not_sold)}",
+                f"Choose rungs from: {', '.join(others)}",
             )
 
 
@@ -150,6 +163,7 @@ def float8_is_multiplied_on_its_pools(parts: Parts, target: str) -> Iterable[Mis
 CATALOG_RULES = (
     regions_are_the_targets,
     accelerators_are_offered,
+    rungs_are_sold,
     topologies_exist,
     bundled_workloads_run_on_the_pool,
     float8_is_multiplied_on_its_pools,

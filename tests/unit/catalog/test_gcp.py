@@ -131,3 +131,12 @@ def test_slices_are_made_of_whole_nodes_from_one_on_and_grow(name: str) -> None:
 def test_a_region_with_accelerators_has_machines_without() -> None:
     for name in ROWS:
         assert set(regions_with("gcp", name)) <= set(regions_with("gcp", "cpu"))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_zones_are_listed_in_regions_that_offer_the_machine(name: str) -> None:
+    zones = row_of(name).zones
+    assert set(zones) <= set(regions_with("gcp", name))
+    for region, listed in zones.items():
+        assert listed and list(listed) == sorted(set(listed))
+        assert all(re.fullmatch(rf"{region}-[a-f]", zone) for zone in listed)

@@ -82,6 +82,30 @@ def test_reserved_nodes_draw_on_the_reservation_by_its_name() -> None:
     }
 
 
+def test_reserved_nodes_lie_in_the_zone_of_their_reservation_alone() -> None:
+    zones = {rung: inputs["nodeLocations"] for rung, inputs in pools().items()}
+    assert zones == {"reserved": [ZONES[0]], "spot": list(ZONES), "on-demand": list(ZONES)}
+
+
+def test_a_region_without_the_reservations_zone_has_the_other_rungs_alone() -> None:
+    elsewhere = {"reservation_zone": "europe-west4-a"}
+    assert set(pools(**elsewhere)) == {"spot", "on-demand"}
+    assert [rung.kind for rung in placement(**elsewhere).rungs] == [Capacity.SPOT, Capacity.ON_DEMAND]
+
+
+def test_nodes_lie_in_the_listed_zones_of_their_machine_type() -> None:
+    assert pools(accelerator="h200-141gb", ladder=(Capacity.SPOT,))["spot"]["nodeLocations"] == [ZONES[1]]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "disk"),
+    [("l4", "pd-balanced"), ("h200-141gb", "hyperdisk-balanced"), ("b200", "hyperdisk-balanced")],
+)
+def test_a_node_boots_from_a_disk_that_its_machine_type_takes(accelerator: str, disk: str) -> None:
+    config = pools(accelerator=accelerator, ladder=(Capacity.SPOT,))["spot"]["nodeConfig"]
+    assert (config["diskType"], config["diskSizeGb"]) == (disk, 200)
+
+
 def test_spot_nodes_alone_are_spot() -> None:
     assert {rung: made_so["nodeConfig"].get("spot") for rung, made_so in pools().items()} == {
         "reserved": None,

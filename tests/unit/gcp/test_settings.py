@@ -203,3 +203,50 @@ def test_a_gateway_is_said_to_hold_some_requests(rate: int) -> None:
     stack = copy.deepcopy(GLOBAL)
     stack["target"]["requests_per_gateway"] = rate
     assert only_mistake_of(stack).path == "target.requests_per_gateway"
+
+
+def with_pool(**changes: Any) -> dict[str, Any]:
+    """The first region with its pool for training alone, and no run, changed."""
+    stack = copy.deepcopy(REGIONAL)
+    train = {**stack["pools"][1], **changes}
+    stack |= {"pools": [train], "training": [], "models": [], "services": []}
+    return stack
+
+
+def test_a_pool_whose_machines_are_in_none_of_the_networks_zones_is_told_where_they_are() -> None:
+    stack = with_pool(accelerator="a100-80gb", ladder=["spot"])
+    del stack["pools"][0]["reservation"], stack["pools"][0]["reservation_zone"]
+    stack["target"]["networks"][NORTH]["zones"] = [f"{NORTH}-b", f"{NORTH}-f"]
+    mistake = only_mistake_of(stack)
+    assert mistake.path == "pools[0].accelerator"
+    assert f"{NORTH}-a, {NORTH}-c" in mistake.rule
+    assert f"target.networks.{NORTH}.accelerator_zones.a100-80gb" in mistake.remedy
+    stack["target"]["networks"][NORTH]["accelerator_zones"] = {"a100-80gb": [f"{NORTH}-f"]}
+    load_stack_settings(stack)
+
+
+def test_a_reservation_in_a_zone_without_the_machine_is_told_the_zones_that_have_it() -> None:
+    mistake = only_mistake_of(with_pool(accelerator="a100-80gb", reservation_zone=f"{NORTH}-b"))
+    assert mistake.path == "pools[0].reservation_zone"
+    assert f"zones that do: {NORTH}-a, {NORTH}-c" in mistake.rule
+
+
+def test_a_reservation_outside_the_network_is_told_its_zones() -> None:
+    mistake = only_mistake_of(with_pool(reservation_zone=f"{NORTH}-f"))
+    assert mistake.path == "pools[0].reservation_zone" and f"{NORTH}-a, {NORTH}-b" in mistake.remedy
+
+
+def test_a_rung_reserved_without_a_zone_is_refused() -> None:
+    stack = with_pool()
+    del stack["pools"][0]["reservation_zone"]
+    assert only_mistake_of(stack).path == "pools[0].reservation_zone"
+
+
+@pytest.mark.parametrize("accelerator", ["h200-141gb", "b200"])
+def test_a_machine_that_is_not_sold_on_demand_is_told_its_rungs(accelerator: str) -> None:
+    ladder = ["reserved", "spot", "on-demand"]
+    mistake = only_mistake_of(
+        with_pool(accelerator=accelerator, ladder=ladder, reservation_zone=f"{NORTH}-b")
+    )
+    assert (mistake.path, mistake.value) == ("pools[0].ladder", ladder)
+    assert "on-demand" in mistake.rule and "reserved, spot" in mistake.remedy
