@@ -37,6 +37,8 @@ class AwsClusterArgs(TypedDict):
     """Its own name, published: log groups and people find it by that."""
     subnets: Mapping[str, Output[str]]
     """Zone -> id of its private subnet."""
+    system_zones: Sequence[str]
+    """Those of the zones that offer the system nodes' machine type."""
     instance_type: str
     """Of the system nodes."""
     administrators: Sequence[str]
@@ -95,6 +97,7 @@ class AwsCluster(pulumi.ComponentResource):
                 "cluster": self.cluster.name,
                 "cluster_arn": self.arn,
                 "subnets": args["subnets"],
+                "zones": args["system_zones"],
                 "instance_type": args["instance_type"],
                 "volumes_key": args["keys"]["volumes"],
                 "labels": args["labels"],

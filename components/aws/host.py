@@ -18,6 +18,7 @@ from components.aws.node_pool import AwsGpuNodePool
 from components.aws.settings import AwsNetwork
 from components.aws.storage import AwsTieredStorage
 from components.aws.system import machine_in
+from components.catalog.aws import SYSTEM
 from components.contracts import Backend, Grant, Placement, RegionEndpoint, ServiceAccount, TierAccess
 from components.naming import physical_name
 from components.settings.items import EndpointSettings, PoolSettings
@@ -77,6 +78,7 @@ class AwsClusterHost(pulumi.ComponentResource):
                 "region": name,
                 "cluster": cluster,
                 "subnets": self.network.private,
+                "system_zones": args["network"].zones_with(SYSTEM),
                 "instance_type": machine_in(name),
                 "administrators": args["administrators"],
                 "operators": args["network"].operators,
@@ -105,7 +107,11 @@ class AwsClusterHost(pulumi.ComponentResource):
     def pool(self, pool: PoolSettings) -> Placement:
         made = AwsGpuNodePool(
             f"{self.name}-{pool.name}",
-            {"nodes": self.cluster.system.setup, "pool": pool},
+            {
+                "nodes": self.cluster.system.setup,
+                "pool": pool,
+                "zones": self._args["network"].zones_with(pool.accelerator),
+            },
             ResourceOptions(parent=self),
         )
         self.pools[pool.name] = made

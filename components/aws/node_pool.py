@@ -20,6 +20,11 @@ from components.settings.items import Capacity, PoolSettings
 POOL, RUNG = "skerry.dev/pool", "skerry.dev/rung"
 GPU_TAINT = ("nvidia.com/gpu", "present")
 """What DaemonSets for GPUs tolerate by custom."""
+ACCELERATOR = "k8s.amazonaws.com/accelerator"
+"""Label of nodes with GPUs. By it the autoscaler knows that a node without GPUs yet still starts its device plugin; on
+a node without the label it buys another one meanwhile (kubernetes/autoscaler, README of its AWS provider, "Special note
+on GPU instances", and issue 1949, read 2026-11-30). Of a group with no nodes it reads labels by
+eks:DescribeNodegroup, so no tag of the Auto Scaling group repeats them."""
 ZONE = "topology.kubernetes.io/zone"
 SPOT_NOTICE_SECONDS = 120
 """EC2 User Guide, "Spot Instance interruption notices", read 2026-11-24. Managed node groups drain the node meanwhile,
@@ -44,6 +49,8 @@ class AwsGpuNodePoolArgs(TypedDict):
     """What every node group of the cluster shares."""
     pool: PoolSettings
     """The pool as the stack file declares it."""
+    zones: Sequence[str]
+    """Those of the subnets' zones that offer its machine type."""
 
 
 class AwsGpuNodePool(pulumi.ComponentResource):
@@ -55,6 +62,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
         pool = args["pool"]
         carrier, row = machine("aws", pool.accelerator), accelerator(pool.accelerator)
         self._image, self._machine = IMAGES[row.kind, carrier.architecture], carrier.machine_type
+        self._accelerator = {ACCELERATOR: pool.accelerator} if row.kind is Kind.GPU else {}
         self._taints = [(POOL, pool.name), *([GPU_TAINT] if row.kind is Kind.GPU else [])]
         self.templates: dict[Capacity, aws.ec2.LaunchTemplate] = {}
         self.node_groups: dict[Capacity, aws.eks.NodeGroup] = {}
@@ -80,7 +88,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
     def _zones(self, rung: Capacity, args: AwsGpuNodePoolArgs) -> Sequence[str]:
         """Zones of a rung's nodes. A reservation lies in one zone, and a group that also asks in others fails there."""
         zone = args["pool"].reservation_zone
-        return [zone] if rung is Capacity.RESERVED and zone else list(args["nodes"]["subnets"])
+        return [zone] if rung is Capacity.RESERVED and zone else args["zones"]
 
     def _make(self, name: str, rung: Capacity, args: AwsGpuNodePoolArgs) -> None:
         nodes, pool = args["nodes"], args["pool"]
@@ -97,7 +105,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
             capacity_type=CAPACITY_TYPES[rung],
             instance_types=[self._machine],
             launch_template=version_of(template),
-            labels={POOL: pool.name, RUNG: rung.value},
+            labels={POOL: pool.name, RUNG: rung.value, **self._accelerator},
             taints=[{"key": key, "value": value, "effect": "NO_SCHEDULE"} for key, value in self._taints],
             scaling_config={"min_size": 0, "desired_size": 0, "max_size": pool.max_nodes},
             # A node more than there are, for an update, is an accelerator more than the quota has.

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, StringConstraints
 
 from components.aws.subnets import LONGEST_PREFIX, SHORTEST_PREFIX
+from components.aws.zones import machines_are_in_the_zones
+from components.catalog.aws import offering
 from components.k8s.settings import UNRESOLVED, ClusterTarget, Image, cluster_rules, unresolved
-from components.settings.base import Frozen
+from components.settings.base import Frozen, Name
 from components.settings.items import Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.networks import Cidr, ranges_are_sound
@@ -36,13 +38,21 @@ LONGEST_PAUSE_SECONDS = 340
 Accelerator Developer Guide, "How AWS Global Accelerator works", read 2026-11-24)."""
 
 
+Zone = Annotated[str, StringConstraints(pattern=ZONE_PATTERN)]
+
+
 class AwsNetwork(Frozen):
     """The network of one region."""
 
     cidr: Cidr = Field(description="Range of the VPC; its subnets follow from it.")
-    zones: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern=ZONE_PATTERN)], ...], Field(min_length=2, max_length=3)
-    ] = Field(description="Availability zones of the subnets. Names mean other zones in another account.")
+    zones: Annotated[tuple[Zone, ...], Field(min_length=2, max_length=3)] = Field(
+        description="Availability zones of the subnets. Names mean other zones in another account."
+    )
+    accelerator_zones: Mapping[Name, Annotated[tuple[Zone, ...], Field(min_length=1)]] = Field(
+        default={},
+        description="Accelerator, or `system` for the system nodes -> those of the zones that offer its machine type "
+        "in your account. Left out, the zones of the catalog, which come from the answer to one account.",
+    )
     certificate: Annotated[str, StringConstraints(pattern=CERTIFICATE_PATTERN)] = Field(
         description="Certificate of ACM in this region for `domain`: the load balancer speaks TLS only."
     )
@@ -51,6 +61,10 @@ class AwsNetwork(Frozen):
         description="Ranges from which `up` and administrators reach the API server, which answers inside the VPC "
         "only: of a peered network, a VPN or a runner's subnet.",
     )
+
+    def zones_with(self, name: str) -> tuple[str, ...]:
+        """Zones for nodes with an accelerator, or for the system nodes."""
+        return self.accelerator_zones.get(name) or offering(name, self.zones)
 
 
 class AwsTarget(ClusterTarget):
@@ -76,6 +90,7 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     yield from ranges_are_sound(ranges, dict.fromkeys(ranges, (SHORTEST_PREFIX, LONGEST_PREFIX)))
     for region, network in target.networks.items():
         yield from _network_is_of_its_region(f"target.networks.{region}", region, target.account, network)
+    yield from machines_are_in_the_zones(parts, target.networks)
     yield from _reservations_are_of_ec2(parts)
     layers = parts.layers() or frozenset[str]()
     if Layer.GLOBAL.value in layers:

@@ -55,6 +55,8 @@ class AwsSystemNodesArgs(TypedDict):
     """Its ARN."""
     subnets: Mapping[str, Output[str]]
     """Zone -> id of its private subnet."""
+    zones: Sequence[str]
+    """Those of the zones that offer the instance type."""
     instance_type: str
     """Of the system nodes."""
     volumes_key: Input[str]
@@ -98,12 +100,12 @@ class AwsSystemNodes(pulumi.ComponentResource):
         }
         """For every other node group of the cluster."""
         self.template = launch_template(name, self.setup, mine)
-        zones = len(args["subnets"])
+        zones = len(args["zones"])
         self.node_group = aws.eks.NodeGroup(
             name,
             cluster_name=self.setup["cluster"],
             node_role_arn=self.role.arn,
-            subnet_ids=list(args["subnets"].values()),
+            subnet_ids=[args["subnets"][zone] for zone in args["zones"]],
             ami_type=IMAGES[Kind.CPU, "amd64"],
             capacity_type="ON_DEMAND",
             instance_types=[args["instance_type"]],

@@ -48,7 +48,19 @@ def test_a_rung_scales_from_zero_to_the_pools_most(rung: Capacity) -> None:
 def test_a_rungs_nodes_are_machines_of_the_catalog_that_say_pool_and_rung(rung: Capacity) -> None:
     assert group(rung)["instanceTypes"] == ["g6.xlarge"]
     assert group(rung)["amiType"] == "BOTTLEROCKET_x86_64_NVIDIA"
-    assert group(rung)["labels"] == {"skerry.dev/pool": "serve", "skerry.dev/rung": rung.value}
+    labels = {"skerry.dev/pool": "serve", "skerry.dev/rung": rung.value}
+    assert labels.items() <= group(rung)["labels"].items()
+
+
+@pytest.mark.parametrize("rung", Capacity)
+def test_the_autoscaler_knows_a_node_that_will_have_gpus(rung: Capacity) -> None:
+    assert group(rung)["labels"]["k8s.amazonaws.com/accelerator"] == "l4"
+
+
+def test_a_pool_is_asked_for_in_the_zones_that_offer_its_machine() -> None:
+    a100 = pool(name="big", accelerator="a100-80gb", ladder=(Capacity.SPOT,), reservation=None)
+    found = one(":NodeGroup", f"{REGION}-big-1-spot", made(lambda host: host.pool(a100) and None))
+    assert found["subnetIds"] == [f"{REGION}-network-private-us-east-1b-id"]
 
 
 def test_each_rung_is_bought_as_it_says() -> None:
@@ -95,6 +107,7 @@ def test_a_pool_of_cpus_has_another_image_and_no_taint_of_gpus() -> None:
     cpus = one(":NodeGroup", f"{REGION}-prepare-1-on-demand")
     assert cpus["amiType"] == "BOTTLEROCKET_x86_64" and cpus["instanceTypes"] == ["m7i.2xlarge"]
     assert [taint["key"] for taint in cpus["taints"]] == ["skerry.dev/pool"]
+    assert "k8s.amazonaws.com/accelerator" not in cpus["labels"]
 
 
 def test_an_update_takes_a_node_before_it_adds_one() -> None:

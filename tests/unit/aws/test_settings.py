@@ -156,3 +156,42 @@ def test_a_region_that_lacks_an_accelerator_is_told_which_have_it() -> None:
     settings["pools"][1]["accelerator"] = "tpu-v5e"
     mistake = mistakes_of(settings)["pools[1].accelerator"]
     assert "target aws has no such accelerator" in mistake.rule and "h100-80gb" in mistake.remedy
+
+
+def big(**changes: Any) -> dict[str, Any]:
+    """A pool of A100s with 80 GB, which us-east-1 offers in its zones b and c only, and another network."""
+    settings = network(**changes)
+    settings["pools"] = [{"name": "big", "accelerator": "a100-80gb", "max_nodes": 1}]
+    for key in ("training", "models", "services"):
+        settings.pop(key)
+    return settings
+
+
+def test_a_pool_in_zones_without_its_machine_type_is_refused_with_the_zones_that_have_it() -> None:
+    load_stack_settings(big())
+    mistake = only_mistake_of(big(zones=["us-east-1a", "us-east-1d"]))
+    assert (mistake.path, mistake.value) == ("pools[0].accelerator", "a100-80gb")
+    assert "us-east-1a, us-east-1d offers p4de.24xlarge" in mistake.rule
+    assert "zones of us-east-1 that do: us-east-1b, us-east-1c" in mistake.rule
+    assert "target.networks.us-east-1.accelerator_zones.a100-80gb" in mistake.remedy
+
+
+def test_a_stack_file_says_which_zones_of_its_account_have_a_machine() -> None:
+    zones = ["us-east-1a", "us-east-1d"]
+    settings = big(zones=zones, accelerator_zones={"a100-80gb": ["us-east-1d"], "system": ["us-east-1a"]})
+    target: Any = load_stack_settings(settings).target
+    chosen = target.networks["us-east-1"]
+    assert [chosen.zones_with(name) for name in ("a100-80gb", "system")] == [("us-east-1d",), ("us-east-1a",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "words"),
+    [
+        ({"l5": ["us-east-1a"]}, ".l5", "no such accelerator"),
+        ({"l4": ["us-east-1c"]}, ".l4[0]", "none of the network's zones"),
+        ({"l4": []}, ".l4", "at least 1"),
+    ],
+)
+def test_zones_of_accelerators_are_zones_of_the_network(given: Any, path: str, words: str) -> None:
+    mistake = only_mistake_of(network(accelerator_zones=given))
+    assert mistake.path == f"{PATH}.accelerator_zones{path}" and words in mistake.rule

@@ -10,8 +10,10 @@ from typing import Any
 import moto
 import pytest
 
+from components.aws.system import machine_in
+from components.aws.zones import LETTERS
 from components.catalog.accelerators import accelerator, accelerators_on, machine, regions_of, regions_with
-from components.catalog.aws import SOURCE
+from components.catalog.aws import SOURCE, SYSTEM, offering
 from components.catalog.rows import Kind
 
 BUNDLED = Path(moto.__file__).parent / "ec2" / "resources"
@@ -27,6 +29,11 @@ OFFERINGS = {
     path.name.partition(".")[0]: {row["InstanceType"] for row in read(path)}
     for path in (BUNDLED / "instance_type_offerings" / "region").glob("*.json.gz")
 }
+ZONES = {
+    path.name.partition(".")[0]: [(row["InstanceType"], row["Location"]) for row in read(path)]
+    for path in (BUNDLED / "instance_type_offerings" / "availability-zone").glob("*.json.gz")
+}
+"""Region -> instance types and the zones that offer them."""
 ROWS = accelerators_on("aws")
 GPUS = [name for name in ROWS if accelerator(name).kind is Kind.GPU]
 
@@ -101,3 +108,17 @@ def test_the_regions_are_those_of_ec2() -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_can_be_bought_on_demand_and_as_spot(name: str) -> None:
     assert {"on-demand", "spot"} <= set(facts_of(name)["SupportedUsageClasses"])
+
+
+@pytest.mark.parametrize("name", [*ROWS, SYSTEM])
+def test_a_row_is_offered_in_the_zones_in_which_ec2_offers_its_instance_type(name: str) -> None:
+    for region, offers in ZONES.items():
+        if name != SYSTEM and region not in regions_with("aws", name):
+            continue
+        chosen = machine_in(region) if name == SYSTEM else machine("aws", name).machine_type
+        zones = sorted({zone for _, zone in offers})
+        assert offering(name, zones) == tuple(sorted(zone for kind, zone in offers if kind == chosen)), region
+
+
+def test_regions_have_zones_of_these_letters() -> None:
+    assert {zone[-1] for offers in ZONES.values() for _, zone in offers} == set(LETTERS)
