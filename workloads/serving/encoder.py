@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from workloads.serving.encoder_architecture import EncoderArchitecture
 from workloads.serving.linear import matrix
-from workloads.serving.terms import GivenUp, PromptTooLong
+from workloads.serving.terms import GivenUp, PromptTooLong, longest
 
 BATCH = 32  # texts of a pass: enough to fill the matrices, little memory
 TOKEN_BYTES = 400  # the longest word that WordPiece makes one token of: 100 characters of four bytes
@@ -70,8 +70,8 @@ class Encoder:
         for index, text in enumerate(texts):
             if (size := len(text.encode())) > limit * TOKEN_BYTES:
                 raise PromptTooLong(
-                    f"text {index} has {size} bytes; this model's context is {limit} tokens, and a text of more than "
-                    f"{limit * TOKEN_BYTES} bytes is not cut into them; shorten or split it"
+                    f"{longest(limit)}, and a text of more than {limit * TOKEN_BYTES} bytes is not cut into them; text "
+                    f"{index} has {size} bytes; shorten or split it"
                 )
         rows: list[list[int]] = []
         for start in range(0, len(texts), BATCH):
@@ -80,8 +80,7 @@ class Encoder:
             for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + BATCH])):
                 if len(encoding.ids) > limit:
                     raise PromptTooLong(
-                        f"text {len(rows)} has {len(encoding.ids)} tokens, this model's context is {limit}; "
-                        "shorten or split it"
+                        f"{longest(limit)}; text {len(rows)} has {len(encoding.ids)} tokens; shorten or split it"
                     )
                 rows.append(encoding.ids)
         return rows
@@ -90,12 +89,12 @@ class Encoder:
     def _embed(self, rows: list[list[int]]) -> torch.Tensor:
         device = self._device
         lengths = torch.tensor([len(row) for row in rows], device=device)
-        longest = max(map(len, rows))
-        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)  # (N, T)
-        there = torch.arange(longest, device=device) < lengths[:, None]  # (N, T): not padding
+        most = max(map(len, rows))
+        tokens = torch.tensor([row + [0] * (most - len(row)) for row in rows], device=device)  # (N, T)
+        there = torch.arange(most, device=device) < lengths[:, None]  # (N, T): not padding
         at = self._matrices
         x = at["embeddings.word_embeddings"].rows(tokens)
-        x = x + at["embeddings.position_embeddings"].rows(torch.arange(longest, device=device))
+        x = x + at["embeddings.position_embeddings"].rows(torch.arange(most, device=device))
         x = x + at["embeddings.token_type_embeddings"].rows(torch.zeros(1, dtype=torch.long, device=device))
         x = self._norm("embeddings.LayerNorm", x)
         for layer in range(self.architecture.layers):

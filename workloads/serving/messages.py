@@ -25,7 +25,7 @@ def read_messages(value: Any) -> list[dict[str, str]]:
 
 def unknown_in(messages: list[dict[str, Any]]) -> int:
     """How many fields of `messages`, which were read, nobody documents."""
-    contents = [message["content"] for message in messages]
+    contents = [message.get("content") for message in messages]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     unknown = [message.keys() - HONOURED - NEUTRAL.keys() for message in messages]
     return sum(map(len, unknown + [part.keys() - PART for part in parts]))
@@ -43,9 +43,12 @@ def _message(where: str, message: Any) -> dict[str, str]:
     refuse(message, NEUTRAL, f"{where}.")
     if not isinstance(name, str | None):
         raise wrong(f"{where}.name", name, "a string, or left out")
+    content = message.get("content")
+    if content is None and role == "assistant":  # stored histories hold answers that were a call, or nothing
+        content = ""
     return {
         "role": "system" if role == "developer" else role,
-        "content": whole_text(f"{where}.content", _content(f"{where}.content", message.get("content"))),
+        "content": whole_text(f"{where}.content", _content(f"{where}.content", content)),
     } | ({} if name is None else {"name": whole_text(f"{where}.name", name)})
 
 

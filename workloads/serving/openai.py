@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workloads.serving.foreign import FOREIGN
 from workloads.serving.messages import read_messages, unknown_in
 from workloads.serving.protocol import (
     ApiError,
@@ -27,13 +28,15 @@ from workloads.serving.terms import Options
 COMPLETION_DEFAULT_TOKENS = 16  # what the format documents for /v1/completions
 CHAT_DEFAULT_TOKENS = 256  # the format documents none; an answer on a few cores should end some time
 BIASES = 1024  # entries of logit_bias: each is time per token that others of the batch wait for
+STOP_TOKENS = 64  # entries of stop_token_ids
 COLDEST = 1e-5  # scores divided by less overflow; the likeliest token wins long before
 
 HONOURED = {
     "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
     "stream", "stream_options", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_tokens",
+    "ignore_eos", "stop_token_ids",
 }  # fmt: skip
-"""The last two are not OpenAI's; clients send them as `extra_body`."""
+"""The last four are not OpenAI's but vLLM's; clients send them as `extra_body`."""
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "n": (1,),
@@ -56,8 +59,10 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "moderation": (),
     "service_tier": ("auto", "default"),
     "store": (False,),
+    **FOREIGN,
 }
-"""Documented, and not honoured: field -> the values that ask for nothing; every other one is refused."""
+"""Documented, by OpenAI or by another server of this format, and not honoured: field -> the values that ask for
+nothing; every other one is refused."""
 
 MEANINGLESS = {
     "user", "metadata", "safety_identifier", "parallel_tool_calls",
@@ -130,7 +135,20 @@ def _options(body: dict[str, Any]) -> Options:
         presence_penalty=number(body, "presence_penalty", 0.0, -2.0, 2.0),
         frequency_penalty=number(body, "frequency_penalty", 0.0, -2.0, 2.0),
         logit_bias=_bias(body.get("logit_bias")),
+        ignore_eos=flag(body, "ignore_eos"),
+        stop_tokens=_stop_tokens(body.get("stop_token_ids")),
     )
+
+
+def _stop_tokens(value: Any) -> tuple[int, ...]:
+    tokens = value if value is not None else []
+    if (
+        not isinstance(tokens, list)
+        or len(tokens) > STOP_TOKENS
+        or not all(type(token) is int and token >= 0 for token in tokens)
+    ):
+        raise wrong("stop_token_ids", value, f"a list of at most {STOP_TOKENS} token numbers")
+    return tuple(tokens)
 
 
 def _bias(value: Any) -> tuple[tuple[int, float], ...]:

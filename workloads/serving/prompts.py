@@ -6,6 +6,7 @@ Cutting a few megabytes takes seconds and hundreds of megabytes of memory.
 from workloads.serving.openai import Ask
 from workloads.serving.protocol import ApiError
 from workloads.serving.state import Loaded
+from workloads.serving.terms import longest
 
 
 def prompt_tokens(ask: Ask, name: str, loaded: Loaded) -> list[int]:
@@ -15,6 +16,8 @@ def prompt_tokens(ask: Ask, name: str, loaded: Loaded) -> list[int]:
         raise ApiError(400, message, "model", "not_a_decoder")
     for token, _ in ask.options.logit_bias:
         _check("logit_bias", token, loaded)
+    for token in ask.options.stop_tokens:
+        _check("stop_token_ids", token, loaded)
     if ask.messages is not None:
         if loaded.template is None:
             message = f"model {name!r} has no chat template, it continues text; use /v1/completions"
@@ -39,8 +42,8 @@ def _cut(field: str, text: str, loaded: Loaded, special: bool) -> list[int]:
     if size > most:
         raise ApiError(
             400,
-            f"{field} has {size} bytes; this model's context is {loaded.context_length} tokens of at most "
-            f"{loaded.token_bytes} bytes, so {most} is the most that can fit; shorten it",
+            f"{longest(loaded.context_length)} of at most {loaded.token_bytes} bytes, so {most} bytes is the most that "
+            f"can fit; {field} has {size} bytes; shorten it",
             field,
             "context_length_exceeded",
         )

@@ -22,6 +22,7 @@ class Sequence:
         tokenizer: Tokenizer,
         device: torch.device,
     ) -> None:
+        ends = (frozenset() if options.ignore_eos else ends) | frozenset(options.stop_tokens)
         self.tokens = list(prompt)
         self.prompt_tokens = len(prompt)
         self.cached = shared * BLOCK_TOKENS  # tokens whose keys and values are in the cache

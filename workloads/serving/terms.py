@@ -25,6 +25,10 @@ class Options:
     """Taken from a token's score once for each time that the answer holds it."""
     logit_bias: tuple[tuple[int, float], ...] = ()
     """(token, added to its score), before anything else."""
+    ignore_eos: bool = False
+    """The model's own end tokens are text as any other and end nothing."""
+    stop_tokens: tuple[int, ...] = ()
+    """Tokens that end an answer as the model's own end tokens do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,15 @@ class PromptTooLong(Exception):
     """Prompt and answer do not fit; the message gives the numbers and the remedy."""
 
 
+def longest(context: int) -> str:
+    """The sentence by which clients know a prompt that is too long: LiteLLM and LangChain look for these words."""
+    return f"This model's maximum context length is {context} tokens"
+
+
 def check_length(prompt: int, max_tokens: int, context: int) -> None:
     """Raises PromptTooLong unless `prompt` + `max_tokens` tokens fit into `context`."""
     if prompt + max_tokens > context:
         raise PromptTooLong(
-            f"the prompt has {prompt} tokens and max_tokens is {max_tokens}, together {prompt + max_tokens}; "
-            f"this model's context is {context} tokens; shorten the prompt or lower max_tokens"
+            f"{longest(context)}; the prompt has {prompt} tokens and max_tokens is {max_tokens}, together "
+            f"{prompt + max_tokens}; shorten the prompt or lower max_tokens"
         )

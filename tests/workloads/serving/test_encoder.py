@@ -75,13 +75,13 @@ def test_a_quantized_encoder_is_small_and_keeps_its_embeddings(
 
 
 def test_a_text_beyond_the_context_is_refused_with_its_place(plain: Encoder) -> None:
-    with pytest.raises(PromptTooLong, match="text 1 has .* tokens, this model's context is 256"):
+    with pytest.raises(PromptTooLong, match="maximum context length is 256 tokens; text 1 has .* tokens"):
         plain.embed(["short", "word " * 300])
 
 
 def test_a_text_that_cannot_fit_is_refused_before_it_is_cut_into_tokens(plain: Encoder) -> None:
     asked = iter([True])
-    rule = "text 1 has 102401 bytes; this model's context is 256 tokens, and a text of more than 102400 bytes"
+    rule = "256 tokens, and a text of more than 102400 bytes is not cut into them; text 1 has 102401 bytes"
     with pytest.raises(PromptTooLong, match=rule):
         plain.embed(["short", "x" * 102_401], lambda: next(asked))
     assert next(asked), "it was asked for before the text was refused"

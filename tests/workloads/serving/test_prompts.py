@@ -58,7 +58,8 @@ def test_a_text_that_cannot_fit_the_context_is_refused_before_it_is_cut_into_tok
 ) -> None:
     most = CONTEXT * TOKEN_BYTES
     refused = asyncio.run(complete(client, "é" * (most // 2 + 1))).json()["error"]
-    assert refused["code"] == "context_length_exceeded" and f"{most} is the most" in refused["message"]
+    assert refused["code"] == "context_length_exceeded" and f"{most} bytes is the most" in refused["message"]
+    assert f"This model's maximum context length is {CONTEXT} tokens" in refused["message"]
     assert not slow.begun
 
 

@@ -1,13 +1,20 @@
 """What a ready server of the tiny model says to good and bad requests over HTTP."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.workloads.serving.conftest import QUICK, export
 from tests.workloads.serving.serving import NAME, Running, events, running
 from workloads.serving.completions import event
+from workloads.serving.foreign import FOREIGN
+from workloads.serving.messages import read_messages, unknown_in
 from workloads.serving.openai import BIASES
+from workloads.serving.protocol import ApiError
+from workloads.serving.publish import publish
 
 OK = {"model": NAME, "prompt": "x", "max_tokens": 2}
 
@@ -90,6 +97,7 @@ def test_a_prompt_beyond_the_context_is_a_400_with_the_numbers(shared: Running) 
     error = refusal(shared, 400, {**OK, "prompt": "x" * 65_535})
     assert error["code"] == "context_length_exceeded"
     assert all(number in error["message"] for number in ("65535", "65537", "65536"))
+    assert error["message"].startswith("This model's maximum context length is 65536 tokens")
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"x"', b"\xff\xfe{}", b"[" * 100_000])
@@ -266,3 +274,86 @@ def test_an_event_is_one_line_whatever_a_client_takes_for_the_end_of_one() -> No
     text = "a\u2028b\x85c\u2029"
     (line,) = event({"text": text}).strip().splitlines()
     assert json.loads(line.removeprefix("data: ")) == {"text": text}
+
+
+FOREIGN_VALUES: dict[str, Any] = {
+    "repetition_penalty": 1.1,
+    "min_p": 0.05,
+    "guided_json": {"type": "object"},
+    "guided_regex": "[0-9]+",
+    "guided_choice": ["a", "b"],
+    "structured_outputs": {"regex": "[0-9]+"},
+    "chat_template_kwargs": {"enable_thinking": False},
+    "chat_template": "{{ messages }}",
+    "skip_special_tokens": False,
+    "include_stop_str_in_output": True,
+    "allowed_token_ids": [1, 2],
+    "bad_words": ["no"],
+    "truncate_prompt_tokens": 3,
+    "use_beam_search": True,
+    "prompt_logprobs": 1,
+    "grammar": "root ::= [0-9]",
+    "json_schema": {"type": "object"},
+    "repeat_penalty": 1.2,
+    "n_predict": 3,
+    "mirostat": 2,
+    "regex": "[a-z]",
+    "max_new_tokens": 4,
+    "do_sample": False,
+    "format": "json",
+    "options": {"num_ctx": 4},
+}
+
+
+@pytest.mark.parametrize("field", FOREIGN_VALUES)
+def test_a_field_of_another_server_that_would_change_the_answer_is_refused_by_name(
+    shared: Running, field: str
+) -> None:
+    error = refusal(shared, 400, {**OK, field: FOREIGN_VALUES[field]})
+    assert (error["param"], error["code"]) == (field, "unsupported_field") and field in error["message"]
+    assert shared.complete(**{field: None}).status_code == 200
+
+
+def test_values_of_other_servers_fields_that_ask_for_nothing_are_accepted(shared: Running) -> None:
+    before = shared.metric("skerry_ignored_fields_total")
+    asked = {field: neutral[0] for field, neutral in FOREIGN.items() if neutral}
+    assert shared.complete(**asked, max_tokens=2).status_code == 200
+    assert shared.metric("skerry_ignored_fields_total") == before
+
+
+def test_a_token_of_stop_token_ids_ends_the_answer_and_is_no_part_of_it(shared: Running) -> None:
+    asked = {"max_tokens": 5, "temperature": 0, "logit_bias": {"65": 100}}
+
+    def told(**more: Any) -> tuple[int, str]:
+        answer = shared.complete(**asked, **more).json()
+        return answer["usage"]["completion_tokens"], answer["choices"][0]["finish_reason"]
+
+    assert told(stop_token_ids=[66]) == told() == (5, "length")
+    assert told(stop_token_ids=[66, 65]) == (0, "stop")
+    assert told(stop_token_ids=[65], min_tokens=3) == (3, "stop")
+    for wrong in ([257], [-1], "x", [True], list(range(65))):
+        assert refusal(shared, 400, {**OK, "stop_token_ids": wrong})["param"] == "stop_token_ids"
+
+
+def test_a_model_told_to_ignore_its_end_tokens_goes_on_to_the_limit(
+    tmp_path: Path, serve: Callable[..., Running]
+) -> None:
+    folder = export(tmp_path / "export", eos_token_id=list(range(256)))
+    server = serve(publish(str(folder), "none", str(tmp_path / "artifact"), QUICK)).wait_ready()
+    asked = {"max_tokens": 5, "temperature": 0, "logit_bias": {"65": 100}}
+    assert server.complete(**asked).json()["usage"]["completion_tokens"] == 0
+    answer = server.complete(**asked, ignore_eos=True).json()
+    assert (answer["usage"]["completion_tokens"], answer["choices"][0]["finish_reason"]) == (5, "length")
+
+
+@pytest.mark.parametrize("content", [{"content": None}, {}, {"content": None, "tool_calls": []}])
+def test_an_assistants_message_without_content_is_an_empty_one(content: dict[str, Any]) -> None:
+    history = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", **content},
+        {"role": "user", "content": "b"},
+    ]
+    assert read_messages(history)[1] == {"role": "assistant", "content": ""}
+    assert unknown_in(history) == 0
+    with pytest.raises(ApiError, match=r"messages\[0\].content is null; it must be a string"):
+        read_messages([{"role": "user", "content": None}])

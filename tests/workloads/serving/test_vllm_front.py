@@ -26,6 +26,7 @@ from workloads.serving.engine import Engine
 from workloads.serving.flags import flags
 from workloads.serving.limits import Limits
 from workloads.serving.openai import read
+from workloads.serving.protocol import ApiError
 from workloads.serving.publish import publish
 from workloads.serving.state import State
 from workloads.serving.vllm.engine import Vllm
@@ -150,11 +151,40 @@ def asked(chat: bool = False, limit: int | None = None, **fields: Any) -> dict[s
 
 
 def test_vllm_is_sent_only_fields_of_this_contract() -> None:
-    sent = asked(
-        seed=1, logprobs=2, kv_transfer_params={"a": 1}, chat_template="x", user="u", stream_options={}
-    )
+    sent = asked(seed=1, logprobs=2, shoe_size=43, user="u", stream_options={})
     assert sent == {"model": "m", "prompt": "hi", "seed": 1, "logprobs": 2, "stream_options": None}
     assert asked(chat=True)["messages"] == [{"role": "system", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("ignore_eos", True),
+        ("stop_token_ids", [1]),
+        ("repetition_penalty", 1.1),
+        ("min_p", 0.1),
+        ("structured_outputs", {"regex": "a"}),
+        ("chat_template_kwargs", {"enable_thinking": False}),
+    ],
+)
+def test_vllms_own_fields_reach_it(field: str, value: Any) -> None:
+    assert asked(chat=True, **{field: value})[field] == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kv_transfer_params", {"a": 1}),
+        ("chat_template", "x"),
+        ("guided_json", {"type": "object"}),
+        ("regex", "a"),
+    ],
+)
+def test_a_field_that_does_not_reach_vllm_and_would_change_the_answer_is_refused(
+    field: str, value: Any
+) -> None:
+    with pytest.raises(ApiError, match=f"{field} is .*, which this server cannot honour"):
+        asked(**{field: value})
 
 
 def test_the_limit_of_tokens_holds_where_a_request_names_none() -> None:

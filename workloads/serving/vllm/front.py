@@ -28,11 +28,12 @@ PASSED_ON = {
     "top_logprobs",
     "response_format",
     "echo",
-    "ignore_eos",
     "repetition_penalty",
     "min_p",
+    "structured_outputs",
+    "chat_template_kwargs",
 }
-"""Beside the fields of engine `torch`; vLLM reads and judges their values. The last three are its own."""
+"""Beside the fields of engine `torch`; vLLM reads and judges their values. The last four are its own."""
 REFUSED = {field: neutral for field, neutral in NEUTRAL.items() if field not in PASSED_ON}
 SENT = HONOURED | PASSED_ON
 ERROR_EVENT = b'data: {"error"'
