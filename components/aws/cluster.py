@@ -13,6 +13,7 @@ from pulumi import Input, Output, ResourceOptions
 
 from components.aws.logs import log_group
 from components.aws.policies import service_trust
+from components.aws.settings import role_name
 from components.aws.system import AwsSystemNodes
 
 LONGEST_NAME = 100
@@ -121,7 +122,7 @@ class AwsCluster(pulumi.ComponentResource):
     def _administrators(self, name: str, args: AwsClusterArgs) -> list[pulumi.Resource]:
         made: list[pulumi.Resource] = []
         for role in args["administrators"]:
-            logical = f"{name}-{role.partition(':role/')[2].replace('/', '-')}"
+            logical = f"{name}-{role_name(role)}"
             entry = aws.eks.AccessEntry(
                 logical, cluster_name=self.cluster.name, principal_arn=role, opts=ResourceOptions(parent=self)
             )

@@ -91,6 +91,7 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     for region, network in target.networks.items():
         yield from _network_is_of_its_region(f"target.networks.{region}", region, target.account, network)
     yield from machines_are_in_the_zones(parts, target.networks)
+    yield from _administrators_are_told_apart(target)
     yield from _reservations_are_of_ec2(parts)
     layers = parts.layers() or frozenset[str]()
     if Layer.GLOBAL.value in layers:
@@ -113,8 +114,6 @@ def _network_is_of_its_region(path: str, region: str, account: str, network: Aws
                 f"is no zone of region {region!r}",
                 f"Choose zones such as {region}a",
             )
-    if len(set(network.zones)) < len(network.zones):
-        yield Mistake(f"{path}.zones", list(network.zones), "names a zone twice", "Choose different zones")
     _, _, _, issued_in, owner, _ = network.certificate.split(":")
     if (issued_in, owner) != (region, account):
         yield Mistake(
@@ -125,13 +124,34 @@ def _network_is_of_its_region(path: str, region: str, account: str, network: Aws
         )
     for index, cidr in enumerate(network.operators):
         try:
-            IPv4Network(cidr)
+            sources = IPv4Network(cidr)
+            if sources.is_multicast or sources.is_reserved or sources.is_loopback or sources.is_link_local:
+                raise ValueError("no other machine has an address of it")
         except ValueError as error:
             yield Mistake(
                 f"{path}.operators[{index}]",
                 cidr,
                 f"is no range ({error})",
                 "Write the range's first address, such as 10.64.0.0/24",
+            )
+
+
+def role_name(role: str) -> str:
+    """The part of a role's ARN that names of resources hold: its path and name, without the account."""
+    return role.partition(":role/")[2].replace("/", "-")
+
+
+def _administrators_are_told_apart(target: AwsTarget) -> Iterable[Mistake]:
+    first: dict[str, str] = {}
+    for index, role in enumerate(target.administrators):
+        other = first.setdefault(role_name(role), role)
+        if other != role:
+            yield Mistake(
+                f"target.administrators[{index}]",
+                role,
+                f"the cluster's access entries are called by the role's path and name, {role_name(role)!r}, and so is "
+                f"that of {other}",
+                "Give one of the roles another name",
             )
 
 

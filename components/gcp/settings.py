@@ -113,8 +113,6 @@ def _zones(path: str, region: str, network: GcpNetwork) -> Iterable[Mistake]:
         place = f"{path}.zones[{index}]"
         if region_of(zone) != region:
             yield Mistake(place, zone, f"is no zone of region {region!r}", f"Choose zones such as {region}-a")
-        elif zone in network.zones[:index]:
-            yield Mistake(place, zone, "stands in the list already", "Name each zone once")
     for accelerator, zones in network.accelerator_zones.items():
         place = f"{path}.accelerator_zones.{accelerator}"
         if accelerator not in accelerators_on("gcp"):

@@ -16,7 +16,7 @@ from components.settings.catalog_rules import CATALOG_RULES
 from components.settings.mistakes import Mistake, SettingsError
 from components.settings.model import LABEL_KEY, LABEL_VALUE, StackSettings
 from components.settings.parts import parts_of
-from components.settings.rules import RULES
+from components.settings.rules import RULES, no_stack_reads_itself
 from components.settings.targets import TARGET_PATTERNS, TARGET_RULES, TargetSettings
 
 PATTERNS = {
@@ -34,6 +34,7 @@ PATTERNS = {
     LABEL_VALUE: "a label's value is lower-case letters, digits, '_' and '-', at most 63, a letter or digit first and "
     "last",
 }
+UNKNOWN_KEY = "extra_forbidden"
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -46,21 +47,27 @@ KINDS = {
 }
 
 
-def load_stack_settings(config: Mapping[str, object]) -> StackSettings:
+def load_stack_settings(config: Mapping[str, object], stack: str = "") -> StackSettings:
     """Settings from what stands under `skerry:stack`.
+
+    Args:
+        config: what stands there.
+        stack: the stack's own name, which none of its regions may name.
 
     Raises:
         SettingsError: with all mistakes, of single values and of how they fit together.
     """
-    text = json.dumps(config)
-    raw = cast(Mapping[str, Any], json.loads(text))
-    mistakes: list[Mistake] = []
-    settings = None
-    try:
-        settings = StackSettings.model_validate_json(text)
-    except ValidationError as error:
-        mistakes += [_in_words(detail) for detail in error.errors(include_url=False)]
+    raw = cast(dict[str, Any], json.loads(json.dumps(config)))
+    settings, wrong = _judged(raw)
+    mistakes = [_in_words(detail) for detail in wrong if detail["type"] == UNKNOWN_KEY]
+    if mistakes:  # what follows from a misspelt key is no mistake: judge the rest as if it were written well
+        for detail in wrong:
+            if detail["type"] == UNKNOWN_KEY:
+                _mend(raw, detail)
+        settings, wrong = None, _judged(raw)[1]
+    mistakes += [_in_words(detail) for detail in wrong]
     parts = parts_of(raw)
+    mistakes += no_stack_reads_itself(parts, stack)
     mistakes += [mistake for rule in RULES for mistake in rule(parts)]
     name = _mapping(raw.get("target")).get("name")
     if isinstance(name, str) and name in TARGET_RULES:
@@ -71,6 +78,35 @@ def load_stack_settings(config: Mapping[str, object]) -> StackSettings:
     if mistakes or settings is None:
         raise SettingsError(mistakes)
     return settings
+
+
+def _judged(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[ErrorDetails]]:
+    try:
+        return StackSettings.model_validate_json(json.dumps(raw)), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
+
+
+def _mend(raw: dict[str, Any], detail: ErrorDetails) -> None:
+    """Write an unknown key as the known one that is near and not there, or take it away."""
+    where, tag = _place(detail)
+    parent: Any = raw
+    for part in where[:-1]:
+        parent = parent[part]
+    value, near = parent.pop(where[-1]), _near(where, tag)
+    if near is not None:
+        parent.setdefault(near, value)
+
+
+def _place(detail: ErrorDetails) -> tuple[list[int | str], str]:
+    """Where a mistake is, and which target is meant, if it is in the target."""
+    where = list(detail["loc"])
+    tag = str(where.pop(1)) if where[:1] == ["target"] and where[1:2] and where[1] in TARGET_RULES else ""
+    return where, tag
+
+
+def _near(where: list[int | str], tag: str) -> str | None:
+    return next(iter(difflib.get_close_matches(str(where[-1]), _known_keys(where[:-1], tag), n=1)), None)
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -85,19 +121,18 @@ def _target(raw: Mapping[str, Any]) -> TargetSettings | None:
 
 
 def _in_words(detail: ErrorDetails) -> Mistake:
-    kind, where = detail["type"], list(detail["loc"])
-    tag = str(where.pop(1)) if where[:1] == ["target"] and where[1:2] and where[1] in TARGET_RULES else ""
-    if where[-1:] == ["[key]"] and kind != "extra_forbidden":
+    kind = detail["type"]
+    where, tag = _place(detail)
+    if where[-1:] == ["[key]"] and kind != UNKNOWN_KEY:
         where.pop()  # pydantic's mark for the key of a mapping; a key may also be called so
     context = detail.get("ctx", {})
     path, value = _path(where), detail["input"]
     if kind.startswith("union_tag"):  # the target is none, or has no name
         path, value = f"{path}.name", _mapping(value).get("name")
         kind = "missing" if value is None else kind
-    if kind == "extra_forbidden":
-        known = _known_keys(where[:-1], tag)
-        near = difflib.get_close_matches(str(where[-1]), known, n=1)
-        remedy = f"Did you mean {near[0]!r}" if near else "Remove it"
+    if kind == UNKNOWN_KEY:
+        known, near = _known_keys(where[:-1], tag), _near(where, tag)
+        remedy = f"Did you mean {near!r}" if near else "Remove it"
         return Mistake(path, value, f"there is no such key; known here: {', '.join(known)}", remedy)
     if kind == "missing":
         return Mistake(path, None, "is required and missing", "Add it")

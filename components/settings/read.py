@@ -42,7 +42,7 @@ def read_stack_settings() -> StackSettings:
             "stacks/Pulumi.local.yaml is an example and stacks/README.md explains the keys."
         )
     try:
-        settings = load_stack_settings(cast(dict[str, object], config))
+        settings = load_stack_settings(cast(dict[str, object], config), pulumi.get_stack())
     except SettingsError as error:
         raise pulumi.RunError(f"{file}: {error}") from None
     _refuse_unresolved(file, settings)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from components.settings.base import NAME_PATTERN
 from components.settings.items import Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
+from components.settings.unique import every_entry_once
 
-LISTS = ("regions", "pools", "training", "models", "services")
 RESERVED_LABELS = ("environment", "managed-by", "stack")
 IN_EVERY_REGION = ("pools", "models", "services")
-
-
-def every_name_once(parts: Parts) -> Iterable[Mistake]:
-    for key in LISTS:
-        for name, count in Counter(parts.names(key)).items():
-            if count > 1:
-                places = [index for index, other in parts.places(key) if other == name]
-                yield Mistake(
-                    f"{key}[{places[-1]}].name",
-                    name,
-                    f"stands {count} times in {key}, and a name is given once",
-                    "Rename or remove one",
-                )
 
 
 def no_two_things_are_called_the_same_with_their_region(parts: Parts) -> Iterable[Mistake]:
@@ -167,9 +156,6 @@ def traffic_is_set_where_it_is_balanced(parts: Parts) -> Iterable[Mistake]:
 
 def ladders_can_be_climbed(parts: Parts) -> Iterable[Mistake]:
     for index, pool in parts.pools:
-        kinds = [rung.value for rung in pool.ladder]
-        if len(set(kinds)) < len(kinds):
-            yield Mistake(f"pools[{index}].ladder", kinds, "names a kind twice", "Name each kind once")
         reserved = Capacity.RESERVED in pool.ladder
         if reserved and pool.reservation is None:
             yield Mistake(
@@ -232,8 +218,20 @@ def replicas_have_a_range(parts: Parts) -> Iterable[Mistake]:
             )
 
 
+def no_stack_reads_itself(parts: Parts, stack: str) -> Iterable[Mistake]:
+    """Refuse a region that is read from the stack that reads it. `stack`: the stack's own name."""
+    for index, region in parts.regions:
+        if region.stack is not None and region.stack == stack:
+            yield Mistake(
+                f"regions[{index}].stack",
+                stack,
+                "is this stack itself, which cannot read its own outputs",
+                "Name the stack that holds the region, or leave `stack` out",
+            )
+
+
 RULES = (
-    every_name_once,
+    every_entry_once,
     no_two_things_are_called_the_same_with_their_region,
     references_exist,
     pools_hold_what_is_placed_on_them,
@@ -258,10 +256,11 @@ def _first_places(parts: Parts, key: str) -> dict[int, str]:
 
 def _exists(parts: Parts, key: str, path: str, name: str) -> Iterable[Mistake]:
     known = parts.names(key)
+    choices = sorted({other for other in known if re.fullmatch(NAME_PATTERN, other)})
     if name not in known and parts.all_named(key):
         yield Mistake(
             path,
             name,
             f"no entry of {key} is called so",
-            f"Choose one of: {', '.join(sorted(set(known))) or '(none)'}; or add it to {key}",
+            f"Choose one of: {', '.join(choices) or '(none)'}; or add it to {key}",
         )

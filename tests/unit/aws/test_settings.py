@@ -75,7 +75,7 @@ def test_ranges_of_two_regions_share_no_address() -> None:
     [
         (["us-east-1b", "us-west-2b"], "zones[1]", "is no zone of region 'us-east-1'"),
         (["us-east-1a", "us-east-1b", "us-east-1-bos-1a"], "zones[2]", "a zone is a region and a letter"),
-        (["us-east-1b", "us-east-1b"], "zones", "names a zone twice"),
+        (["us-east-1b", "us-east-1b"], "zones[1]", "a value is given once"),
         (["us-east-1a"], "zones", "must have at least 2 entries"),
         ([f"us-east-1{letter}" for letter in "abcd"], "zones", "must have at most 3 entries"),
         (

@@ -121,7 +121,7 @@ def test_a_zone_of_another_region_is_refused() -> None:
 def test_a_zone_is_named_once() -> None:
     mistake = only_mistake_of(with_network(zones=[f"{NORTH}-a", f"{NORTH}-a"]))
     assert mistake.path == f"target.networks.{NORTH}.zones[1]"
-    assert "already" in mistake.rule
+    assert "given once" in mistake.rule
 
 
 def test_a_zone_has_the_form_of_zones() -> None:

@@ -122,7 +122,7 @@ def test_workers_count_with_the_accelerators_of_their_nodes(target: str) -> None
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"ladder": ["spot", "spot"]}, "ladder", "twice"),
+        ({"ladder": ["spot", "spot"]}, "ladder[1]", "given once"),
         ({"ladder": ["reserved", "spot"]}, "reservation", "draws on a reservation"),
         ({"reservation": "mine"}, "reservation", "never be used"),
         ({"ladder": ["reserved"], "reservation": "mine"}, "reservation_zone", "lies in one zone"),
