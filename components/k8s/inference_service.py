@@ -177,9 +177,15 @@ def _pod(
         pods.REQUESTS,
         terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
         topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
-        volumes=[{"name": KEYS_ENTRY, "secret": {"secretName": keys, "defaultMode": 0o440}}] if keys else [],
+        volumes=[_keys_volume(keys)] if keys else [],
         **pods.placed(placement),
     )
+
+
+def _keys_volume(secret: str) -> pods.Json:
+    """The Secret of API keys. It is optional, so that a missing one ends the server at once with an error that says
+    what to make; otherwise the pod would wait for it without a word until the deadline of the Deployment."""
+    return {"name": KEYS_ENTRY, "secret": {"secretName": secret, "defaultMode": 0o440, "optional": True}}
 
 
 def _who_may_ask(service: ServiceSettings) -> tuple[str, ...]:

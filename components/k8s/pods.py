@@ -74,6 +74,8 @@ def container(
         "command": list(command),
         "env": [*({"name": key, "value": value} for key, value in (environment or {}).items()), *env],
         "resources": resources,
+        # The end of a failed container's log is in the pod's status, where `kubectl describe` and `up` show it.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -69,3 +69,16 @@ def test_the_settings_pull_secrets_reach_every_pod_by_its_service_account(
             spec["serviceAccountName"],
         )
         assert accounts[place] == wanted, workload.urn
+
+
+def test_a_container_that_fails_tells_why_in_its_pods_status(recording: Recording) -> None:
+    for workload, spec in pods_in(recording):
+        for container in spec["containers"]:
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError", workload.urn
+
+
+def test_a_missing_secret_of_keys_does_not_keep_a_pod_from_starting_and_saying_so(
+    recording: Recording,
+) -> None:
+    mounted = [volume for _, spec in pods_in(recording) for volume in spec["volumes"] if "secret" in volume]
+    assert all(volume["secret"]["optional"] is True for volume in mounted), mounted

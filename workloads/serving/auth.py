@@ -159,4 +159,10 @@ def _read(file: Path) -> str:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise BadCredentials(f"{file}: cannot be read ({reason}); give a readable text file") from error
+        remedy = "give a readable text file"
+        if isinstance(error, FileNotFoundError):
+            remedy = (
+                f"make the file. If a Secret of Kubernetes is mounted at {file.parent}, make that Secret with an entry "
+                f"{file.name!r}: kubectl create secret generic NAME --from-file={file.name}=FILE"
+            )
+        raise BadCredentials(f"{file}: cannot be read ({reason}); {remedy}") from error

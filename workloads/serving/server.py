@@ -26,6 +26,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ from workloads.serving.log import configure, failure, say
 from workloads.serving.memory import BadCacheSize
 from workloads.serving.metrics import Metrics
 from workloads.serving.models import Models
+from workloads.serving.reread import reread
 from workloads.serving.state import State
 from workloads.serving.traces import Traces
 
@@ -129,9 +131,10 @@ def allow_many_connections() -> None:
 def _identify(args: argparse.Namespace) -> Identify | None:
     """How callers are known. Raises BadCredentials."""
     if args.api_keys_file is not None:
-        return api_keys(args.api_keys_file)
+        return reread(args.api_keys_file, api_keys)
     if args.jwt_jwks_file is not None:
-        return signed_tokens(args.jwt_jwks_file, args.jwt_issuer, args.jwt_audience)
+        tokens = partial(signed_tokens, issuer=args.jwt_issuer, audience=args.jwt_audience)
+        return reread(args.jwt_jwks_file, tokens)
     return None
 
 
