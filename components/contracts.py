@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import pulumi
 from pulumi import Output
 
+from components.front import Backend, Front
 from components.settings.items import (
     Capacity,
     EndpointSettings,
@@ -206,19 +207,6 @@ class TierAccess:
     """Where credentials and the tiers answer."""
 
 
-@dataclass(frozen=True)
-class Backend:
-    """Pods that answer for a whole region: its gateway."""
-
-    namespace: str
-    selector: Mapping[str, str]
-    """Labels of the pods."""
-    port: int
-    """Container port."""
-    standing: Output[str]
-    """Known when the pods stand: what waits for it has somebody to send requests to."""
-
-
 @runtime_checkable
 class Region(Protocol):
     """What the assembly asks of one region, in this order: pools, runs, versions, services, endpoint."""
@@ -272,6 +260,8 @@ class ClusterHost(Protocol):
     tiers: Tiers
     callers: tuple[str, ...]
     """CIDRs from which `attach` lets requests and health checks reach the pods."""
+    front: Front
+    """What `attach` puts in front of the pods."""
     resolvers: tuple[str, ...]
     """CIDRs at which pods are told names, beside the cluster's own DNS."""
 

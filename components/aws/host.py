@@ -12,7 +12,7 @@ from components.aws.autoscaler import AwsAutoscaler
 from components.aws.cluster import LONGEST_NAME, AwsCluster
 from components.aws.identity import AwsAccess
 from components.aws.keys import AwsKeys
-from components.aws.load_balancer import AwsRegionEndpoint
+from components.aws.load_balancer import FRONT, AwsRegionEndpoint
 from components.aws.network import AwsVpc
 from components.aws.node_pool import AwsGpuNodePool
 from components.aws.settings import AwsNetwork
@@ -63,6 +63,7 @@ class AwsClusterHost(pulumi.ComponentResource):
             mine,
         )
         self.callers = self.network.private_cidrs
+        self.front = FRONT
         self.resolvers: tuple[str, ...] = ()
         self.storage = AwsTieredStorage(
             f"{name}-tiers",

@@ -12,9 +12,15 @@ import pulumi_kubernetes as kubernetes
 from pulumi import Input, Output, ResourceOptions
 from pulumi_aws.lb import TargetGroupHealthCheckArgsDict
 
-from components.contracts import HEALTH_PATH, Backend, RegionTraffic
+from components.aws.settings import LONGEST_PAUSE_SECONDS
+from components.contracts import HEALTH_PATH, Backend, Front, RegionTraffic
 from components.settings.items import EndpointSettings, HealthSettings
 
+FRONT = Front(hops=1, silence_seconds=LONGEST_PAUSE_SECONDS)
+"""The Application Load Balancer appends the client's address to `X-Forwarded-For` (Application Load Balancers guide,
+"HTTP headers and Application Load Balancers", read 2026-12-01); Global Accelerator passes connections on."""
+LATER_SECONDS = 5
+"""By which the load balancer waits longer than the gateway, whose errors are the API's."""
 SERVICE, SERVICE_PORT = "gateway", 80
 NODE_PORT = 30080
 """Fixed, so that target group and firewall know it: within Kubernetes' 30000 to 32767."""
@@ -44,6 +50,13 @@ def health_check(health: HealthSettings) -> TargetGroupHealthCheckArgsDict:
         "healthy_threshold": max(health.healthy_after, LEAST_CHECKS),
         "unhealthy_threshold": max(health.unhealthy_after, LEAST_CHECKS),
     }
+
+
+def longest_silence(settings: EndpointSettings) -> int:
+    """Longest time without a byte within an answer, in seconds. It is below Global Accelerator's limit, and far below
+    the load balancer's own (4000 s: Elastic Load Balancing API, LoadBalancerAttribute `idle_timeout.timeout_seconds`,
+    read 2026-12-01)."""
+    return max(settings.whole_answer_seconds(FRONT.silence_seconds), settings.idle_timeout_seconds)
 
 
 class AwsRegionEndpointArgs(TypedDict):
@@ -86,7 +99,7 @@ class AwsRegionEndpoint(pulumi.ComponentResource):
             load_balancer_type="application",
             subnets=args["subnets"],
             security_groups=[self.security_group.id],
-            idle_timeout=settings.idle_timeout_seconds,
+            idle_timeout=longest_silence(settings) + LATER_SECONDS,
             drop_invalid_header_fields=True,
             opts=mine,
         )

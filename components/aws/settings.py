@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -93,9 +93,8 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     yield from machines_are_in_the_zones(parts, target.networks)
     yield from _administrators_are_told_apart(target)
     yield from _reservations_are_of_ec2(parts)
+    yield from _pauses_are_bearable(parts)
     layers = parts.layers() or frozenset[str]()
-    if Layer.GLOBAL.value in layers:
-        yield from _pauses_are_bearable(parts)
     if Layer.PLATFORM.value in layers and not target.administrators:
         yield Mistake(
             "target.administrators",
@@ -168,12 +167,11 @@ def _reservations_are_of_ec2(parts: Parts) -> Iterable[Mistake]:
 
 
 def _pauses_are_bearable(parts: Parts) -> Iterable[Mistake]:
-    endpoint = parts.raw.get("endpoint")
-    pause: Any = cast(Any, endpoint).get("idle_timeout_seconds") if isinstance(endpoint, Mapping) else None
-    if isinstance(pause, int) and pause > LONGEST_PAUSE_SECONDS:
+    endpoint = parts.endpoint()
+    if endpoint is not None and endpoint.idle_timeout_seconds > LONGEST_PAUSE_SECONDS:
         yield Mistake(
             "endpoint.idle_timeout_seconds",
-            pause,
+            endpoint.idle_timeout_seconds,
             f"Global Accelerator forgets a connection after {LONGEST_PAUSE_SECONDS} seconds without a byte",
             f"Choose at most {LONGEST_PAUSE_SECONDS}",
         )

@@ -3,43 +3,66 @@
 A region's Envoy chooses the service by the `model` in the request's body and spreads over replicas; a global one
 spreads over regions and fails over. Where listeners and clusters come from watched files, neither a new replica nor a
 new dial restarts a proxy or cuts an answer; where replicas stand behind a name, DNS says which there are.
+
+A region has two listeners. The door is what callers reach: it reads no body, and admits large ones by number. It passes
+requests to the inner listener of the same process, which reads `model` and `stream` from the body.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from typing import Any
 
 from components.contracts import HEALTH_PATH
+from components.envoy import telemetry
+from components.envoy.clusters import (
+    ANY_SERVICE,
+    MODELS,
+    READY_PATH,
+    REGIONS_CLUSTER,
+    Address,
+    region_clusters,
+    regions_cluster,
+    service_cluster,
+    socket,
+)
+from components.envoy.errors import local_replies
+from components.envoy.limits import (
+    ARRIVAL_SECONDS,
+    BODY_BYTES,
+    BUFFER_BYTES,
+    SMALL_BODY_BYTES,
+    TYPE,
+    Json,
+    overload_manager,
+)
 from components.envoy.routes import (
+    BODY_FILTER,
     METADATA,
     NO_MODEL,
     NOT_JSON,
-    TYPE,
-    Json,
+    door_routes,
     region_routes,
     regions_routes,
 )
 from components.settings.items import EndpointSettings
 
-Address = tuple[str, int]
-"""Host, as an address or a name, and port. A name stands for all the addresses that DNS has for it."""
-REGIONS_CLUSTER = "regions"
-ANY_SERVICE = "_any-service"  # no service can be called so
+__all__ = [
+    "READY_PATH",
+    "Address",
+    "Json",
+    "region_clusters",
+    "regions_cluster",
+    "service_cluster",
+]
+
 ANY_MEMBER = {"value": 1}  # per cent, which Envoy takes whole: one of up to 100 members is enough
-BODY_LIMIT_BYTES = 4 * 1024 * 1024
-MAX_CONNECTIONS = 10_000
-CONNECTIONS_MONITOR = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-READY_PATH = "/v2/health/ready"
-# Where a name has addresses of both kinds, those that everything here listens on.
-LOOKED_UP = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED", "dns_refresh_rate": "2s"}
-PROXY_ERROR = {
-    "message": "%LOCAL_REPLY_BODY%",
-    "type": "server_error",
-    "param": None,
-    "code": None,
-}
+FRONT_KEEPS_SECONDS = 600
+"""For which a load balancer in front may keep a connection without a request (GFE to backends: Google, "Request
+distribution", read 2026-12-01; that of an Application Load Balancer is shorter: components/aws/load_balancer.py)."""
+LATER_SECONDS = 20
+"""By which the door is more patient than what stands before and behind it, so that the others' reasons are told."""
 
 
 def bootstrap(node: str, listeners: str, clusters: str, admin_socket: str) -> Json:
@@ -49,147 +72,84 @@ def bootstrap(node: str, listeners: str, clusters: str, admin_socket: str) -> Js
         return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
 
     return {
-        "node": {"id": node, "cluster": "skerry"},
+        **_started(node),
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "dynamic_resources": {
             "lds_config": watched(listeners),
             "cds_config": watched(clusters),
         },
-        "overload_manager": _overload_manager(),
     }
 
 
 def fixed_bootstrap(node: str, listeners: Sequence[Json], clusters: Sequence[Json]) -> Json:
-    """What Envoy starts with where another configuration is another process. It has no administration port."""
+    """What Envoy starts with where another configuration is another process. It answers scrapers on a port of every
+    address; a network policy says who they are."""
     return {
-        "node": {"id": node, "cluster": "skerry"},
+        **_started(node),
+        "admin": telemetry.statistics("0.0.0.0"),
         "static_resources": {"listeners": list(listeners), "clusters": list(clusters)},
-        "overload_manager": _overload_manager(),
     }
 
 
-def region_listener(
+def region_listeners(
     address: Address,
     services: Mapping[str, str],
     endpoint: EndpointSettings,
+    *,
+    hops: int,
+    silence_seconds: int | None = None,
     connection_seconds: int | None = None,
-) -> Json:
-    """Listener of a region.
+) -> list[Json]:
+    """Listeners of a region: the door and the inner one.
 
     Args:
-        address: where it listens.
+        address: where the door listens.
         services: model name -> cluster.
         endpoint: time-outs.
+        hops: addresses that the load balancer in front appends to `X-Forwarded-For`.
+        silence_seconds: after which the load balancer in front forgets a connection without a byte; None for never.
         connection_seconds: after which a caller is asked, with an answer, to connect anew; None for never. Whoever
             stands in front and keeps connections follows a change of proxies only so.
     """
-    filters = [
-        {
-            "name": "health",
-            "typed_config": {
-                "@type": f"{TYPE}.extensions.filters.http.health_check.v3.HealthCheck",
-                "pass_through_mode": False,
-                "headers": [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}],
-                # Of any service: a region that lacks one still serves the others.
-                "cluster_min_healthy_percentages": {ANY_SERVICE: ANY_MEMBER} if services else {},
-            },
-        },
-        {
-            "name": "model",
-            "typed_config": {
-                "@type": f"{TYPE}.extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
-                "request_rules": {
-                    "rules": [
-                        {
-                            "selectors": [{"key": "model"}],
-                            "on_present": {
-                                "metadata_namespace": METADATA,
-                                "key": "model",
-                            },
-                            "on_missing": _metadata_value(NO_MODEL),
-                            "on_error": _metadata_value(NOT_JSON),
-                        }
-                    ],
-                    "allow_empty_content_type": True,
-                    "allow_content_types_regex": {"regex": ".*"},
-                },
-            },
-        },
+    healthy = {ANY_SERVICE: ANY_MEMBER} if services else {}
+    # Of any service: a region that lacks one still serves the others.
+    door = _manager(
+        "door",
+        [_health(healthy)],
+        door_routes(_patience(endpoint)),
+        endpoint,
+        access_log=telemetry.access_log(telemetry.UNSEEN),
+        **_edge(endpoint, hops, connection_seconds),
+    )
+    inner = _manager(
+        "http",
+        [_body_filter()],
+        region_routes(services, endpoint, silence_seconds),
+        endpoint,
+        body_bytes=BODY_BYTES,
+        access_log=telemetry.access_log(),
+        xff_num_trusted_hops=hops,
+        common_http_protocol_options={"idle_timeout": f"{_kept(endpoint)}s"},
+    )
+    return [
+        {"name": "http", "address": socket(address), **_listener(door)},
+        {"name": MODELS, "internal_listener": {}, **_listener(inner)},
     ]
-    listener = _listener(address, filters, region_routes(services, endpoint), endpoint)
-    if connection_seconds is not None:
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-        manager["common_http_protocol_options"] = {"max_connection_duration": f"{connection_seconds}s"}
-    return listener
 
 
 def global_listener(address: Address, endpoint: EndpointSettings) -> Json:
-    """Listener of the global load balancer: everything goes to a region, or to another if that fails."""
-    health = {
-        "name": "health",
-        "typed_config": {
-            "@type": f"{TYPE}.extensions.filters.http.health_check.v3.HealthCheck",
-            "pass_through_mode": False,
-            "headers": [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}],
-            "cluster_min_healthy_percentages": {REGIONS_CLUSTER: ANY_MEMBER},
-        },
-    }
-    return _listener(address, [health], regions_routes(REGIONS_CLUSTER, endpoint), endpoint)
-
-
-def region_clusters(services: Mapping[str, Sequence[Address]], endpoint: EndpointSettings) -> list[Json]:
-    """Clusters of a region: one per service, and one of all replicas, which only the region's health looks at.
-
-    Args:
-        services: cluster -> addresses of its replicas.
-        endpoint: health checks.
-    """
-    if not services:
-        return []
-    everyone = [{"lb_endpoints": [_endpoint(one) for replicas in services.values() for one in replicas]}]
-    return [
-        *(service_cluster(name, replicas, endpoint) for name, replicas in services.items()),
-        _cluster(ANY_SERVICE, everyone, READY_PATH, endpoint),
-    ]
-
-
-def service_cluster(name: str, replicas: Sequence[Address], endpoint: EndpointSettings) -> Json:
-    """Cluster of one service's replicas."""
-    members = [{"lb_endpoints": [_endpoint(replica) for replica in replicas]}]
-    return {
-        **_cluster(name, members, READY_PATH, endpoint),
-        "lb_policy": "LEAST_REQUEST",
-        "outlier_detection": {
-            "consecutive_5xx": 5,
-            "consecutive_gateway_failure": 2,
-            "enforcing_consecutive_gateway_failure": 100,
-            "base_ejection_time": "5s",
-            "max_ejection_percent": 50,
-        },
-    }
-
-
-def regions_cluster(
-    regions: Mapping[str, Address], share: Mapping[str, float], endpoint: EndpointSettings
-) -> Json:
-    """Cluster of the regional endpoints: shares as locality weights; a region with share 0 comes second.
-
-    Args:
-        regions: region -> address, of regions that are not drained.
-        share: region -> share of the requests.
-    """
-    members = [
-        {
-            "locality": {"region": region},
-            "priority": 0 if share[region] > 0 else 1,
-            "load_balancing_weight": max(1, round(1000 * share[region])),
-            "lb_endpoints": [_endpoint(address)],
-        }
-        for region, address in regions.items()
-    ]
-    cluster = _cluster(REGIONS_CLUSTER, members, HEALTH_PATH, endpoint)
-    cluster["common_lb_config"]["locality_weighted_lb_config"] = {}
-    return {**cluster, "lb_policy": "ROUND_ROBIN"}
+    """Listener of the global load balancer: everything goes to a region, or to another if that fails. It cannot tell a
+    streamed answer from another; a large body is passed on as it comes, and so is not sent to a second region."""
+    manager = _manager(
+        "http",
+        [_health({REGIONS_CLUSTER: ANY_MEMBER})],
+        regions_routes(REGIONS_CLUSTER, _patience(endpoint), endpoint),
+        endpoint,
+        body_bytes=SMALL_BODY_BYTES,
+        access_log=telemetry.access_log(),
+        **_edge(endpoint, hops=0),
+    )
+    return {"name": "http", "address": socket(address), **_listener(manager)}
 
 
 def discovery(kind: str, resources: Sequence[Json]) -> str:
@@ -198,99 +158,134 @@ def discovery(kind: str, resources: Sequence[Json]) -> str:
     return json.dumps({"resources": typed}, indent=1, sort_keys=True) + "\n"
 
 
-def _listener(address: Address, filters: list[Json], routes: list[Json], endpoint: EndpointSettings) -> Json:
-    manager = {
-        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "http",
-        "stream_idle_timeout": f"{endpoint.idle_timeout_seconds}s",
-        "request_headers_timeout": "10s",
-        "drain_timeout": f"{endpoint.drain}s",
-        "local_reply_config": {
-            "mappers": [
-                {
-                    # The proxy's own failures speak the protocol: nobody healthy, no connection, out of time.
-                    "filter": {"response_flag_filter": {"flags": ["UH", "UF", "URX", "UT", "UC"]}},
-                    "body_format_override": {"json_format": {"error": PROXY_ERROR}},
-                }
-            ]
-        },
-        "http_filters": [
-            *filters,
-            {
-                "name": "router",
-                "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"},
-            },
+def _started(node: str) -> Json:
+    internal = f"{TYPE}.extensions.bootstrap.internal_listener.v3.InternalListener"
+    return {
+        "node": {"id": node, "cluster": "skerry"},
+        "overload_manager": overload_manager(),
+        "bootstrap_extensions": [
+            {"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": internal}}
         ],
-        "route_config": {
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
-            "validate_clusters": False,
+    }
+
+
+def _edge(endpoint: EndpointSettings, hops: int, connection_seconds: int | None = None) -> Json:
+    """Options of a listener that callers reach: who they are, how long they may take, and what they are not told."""
+    kept: Json = {"idle_timeout": f"{_kept(endpoint)}s"}
+    if connection_seconds is not None:
+        kept["max_connection_duration"] = f"{connection_seconds}s"
+    return {
+        "use_remote_address": True,
+        "xff_num_trusted_hops": hops,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "request_timeout": f"{ARRIVAL_SECONDS}s",
+        "request_headers_timeout": "10s",
+        "server_header_transformation": "PASS_THROUGH",
+        "common_http_protocol_options": kept,
+        # With its next answer, and never between two requests: the second one would be lost.
+        "http1_safe_max_connection_duration": True,
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": BUFFER_BYTES,
+            "initial_connection_window_size": 16 * BUFFER_BYTES,
         },
     }
+
+
+def _manager(
+    prefix: str,
+    filters: list[Json],
+    routes: list[Json],
+    endpoint: EndpointSettings,
+    body_bytes: int = BUFFER_BYTES,
+    **more: Any,
+) -> Json:
+    """An HTTP connection manager. body_bytes: most that is held of a body beyond what a connection may hold."""
+    router = {
+        "@type": f"{TYPE}.extensions.filters.http.router.v3.Router",
+        "suppress_envoy_headers": True,
+    }
     return {
-        "name": "http",
-        "address": _socket(address),
-        "per_connection_buffer_limit_bytes": BODY_LIMIT_BYTES,
+        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": prefix,
+        "stream_idle_timeout": f"{_patience(endpoint)}s",
+        "drain_timeout": f"{endpoint.drain}s",
+        "local_reply_config": local_replies(),
+        "http_filters": [*filters, {"name": "router", "typed_config": router}],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": routes,
+                    "request_body_buffer_limit": body_bytes,
+                }
+            ],
+            "validate_clusters": False,
+            "response_headers_to_remove": ["server"],
+        },
+        **more,
+    }
+
+
+def _listener(manager: Json) -> Json:
+    return {
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 
 
-def _cluster(name: str, members: list[Json], health_path: str, endpoint: EndpointSettings) -> Json:
-    health = endpoint.health
-    hosts = [
-        one["endpoint"]["address"]["socket_address"]["address"]
-        for part in members
-        for one in part["lb_endpoints"]
-    ]
+def _patience(endpoint: EndpointSettings) -> int:
+    """Seconds without a byte after which nothing that is still awaited can come."""
+    return max(endpoint.request_timeout_seconds, endpoint.idle_timeout_seconds) + LATER_SECONDS
+
+
+def _kept(endpoint: EndpointSettings) -> int:
+    """Seconds for which a connection without a request is kept: longer than whoever stands in front keeps it."""
+    return max(FRONT_KEEPS_SECONDS, _patience(endpoint)) + LATER_SECONDS
+
+
+def _health(clusters: Mapping[str, Json]) -> Json:
     return {
-        "name": name,
-        **({"type": "STATIC"} if all(map(_is_number, hosts)) else LOOKED_UP),
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": members},
-        # No healthy member is an answer (503), not a reason to try the sick ones.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "health_checks": [
-            {
-                "timeout": "2s",
-                "interval": f"{health.interval_seconds}s",
-                "no_traffic_interval": f"{health.interval_seconds}s",
-                "unhealthy_threshold": health.unhealthy_after,
-                "healthy_threshold": health.healthy_after,
-                "http_health_check": {"path": health_path},
-            }
-        ],
+        "name": "health",
+        "typed_config": {
+            "@type": f"{TYPE}.extensions.filters.http.health_check.v3.HealthCheck",
+            "pass_through_mode": False,
+            "headers": [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}],
+            "cluster_min_healthy_percentages": dict(clusters),
+        },
     }
 
 
-def _endpoint(address: Address) -> Json:
-    return {"endpoint": {"address": _socket(address)}}
+def _body_filter() -> Json:
+    """Reads `model` and `stream` of the body for the routes."""
 
+    def value(key: str, given: str | bool) -> Json:
+        return {"metadata_namespace": METADATA, "key": key, "value": given}
 
-def _socket(address: Address) -> Json:
-    host, port = address
-    return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _is_number(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _overload_manager() -> Json:
     return {
-        "resource_monitors": [
-            {
-                "name": "envoy.resource_monitors.global_downstream_max_connections",
-                "typed_config": {
-                    "@type": f"{TYPE}.{CONNECTIONS_MONITOR}",
-                    "max_active_downstream_connections": MAX_CONNECTIONS,
-                },
-            }
-        ]
+        "name": BODY_FILTER,
+        "typed_config": {
+            "@type": f"{TYPE}.extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
+            "request_rules": {
+                "rules": [
+                    {
+                        "selectors": [{"key": "model"}],
+                        "on_present": {"metadata_namespace": METADATA, "key": "model"},
+                        "on_missing": value("model", NO_MODEL),
+                        "on_error": value("model", NOT_JSON),
+                    },
+                    {
+                        "selectors": [{"key": "stream"}],
+                        "on_present": {"metadata_namespace": METADATA, "key": "stream"},
+                        "on_missing": value("stream", False),
+                        "on_error": value("stream", False),
+                    },
+                ],
+                "allow_empty_content_type": True,
+                "allow_content_types_regex": {"regex": ".*"},
+            },
+        },
     }
-
-
-def _metadata_value(value: str) -> Json:
-    return {"metadata_namespace": METADATA, "key": "model", "value": value}

@@ -12,7 +12,7 @@ from components.contracts import Backend, Grant, Placement, RegionEndpoint, Serv
 from components.gcp.cluster import GcpCluster
 from components.gcp.identity import GcpAccess
 from components.gcp.keys import GcpKeys
-from components.gcp.load_balancer import CALLERS, LONGEST_NAME, GcpRegionEndpoint
+from components.gcp.load_balancer import CALLERS, FRONT, LONGEST_NAME, GcpRegionEndpoint
 from components.gcp.network import RESOLVERS, GcpVpc
 from components.gcp.node_pool import GcpGpuNodePool
 from components.gcp.nodes import GcpNodeAccount, NodeSetup
@@ -45,6 +45,7 @@ class GcpClusterHost(pulumi.ComponentResource):
         super().__init__("skerry:index:GcpClusterHost", name, {}, opts)
         self.name = name
         self.callers: tuple[str, ...] = CALLERS
+        self.front = FRONT
         self.resolvers: tuple[str, ...] = RESOLVERS
         self._args = args
         self._parts = ("skerry", args["environment"], name)

@@ -16,13 +16,16 @@ import pulumi_kubernetes as kubernetes
 from pulumi import Input, Output, Resource, ResourceOptions
 from pulumi_gcp.compute import BackendServiceBackendArgsDict
 
-from components.contracts import HEALTH_PATH, Backend, RegionTraffic
+from components.contracts import HEALTH_PATH, Backend, Front, RegionTraffic
 from components.gcp.dials import capacity_scaler
 from components.settings.items import EndpointSettings
 
 CALLERS = ("130.211.0.0/22", "35.191.0.0/16")
 """Where requests and health checks of Google's front ends come from. Source: Google's page "Firewall rules" of Cloud
 Load Balancing, row of the global external Application Load Balancer with zonal endpoint groups, read 2026-11-24."""
+FRONT = Front(hops=2, silence_seconds=None)
+"""It appends the client's address and its own to `X-Forwarded-For` (Google, "External Application Load Balancer
+overview", section "X-Forwarded-For header", read 2026-12-01)."""
 SERVICE, SERVICE_PORT = "gateway", 80
 NEG, NEG_STATUS = "cloud.google.com/neg", "cloud.google.com/neg-status"
 STATUS_IS_THERE = f"jsonpath={{.metadata.annotations['{NEG_STATUS}']}}"

@@ -10,8 +10,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi import Input, Output, ResourceOptions
 
-from components.contracts import HEALTH_PATH, Backend
+from components.contracts import HEALTH_PATH, Backend, Front
 from components.envoy import config as envoy
+from components.envoy.limits import CPUS, MEMORY_MIB
+from components.envoy.telemetry import STATISTICS_PORT
 from components.k8s import pods
 from components.settings.items import EndpointSettings
 
@@ -23,10 +25,11 @@ FOLDER = "/etc/envoy"
 CONNECTION_SECONDS = 30
 """How long a load balancer keeps a connection: it may lead to a pod that is about to stop."""
 NOTICE_SECONDS = CONNECTION_SECONDS + 15
-"""Between the end of a pod's new connections and its SIGTERM, at which Envoy stops at once: by then its callers have
-been asked to connect anew."""
+"""Between the end of a pod's new connections and the last request on those that it has: by then its callers have been
+asked to connect anew. Answers then have the endpoint's drain to finish; at SIGTERM Envoy stops at once."""
+NO_FRONT = Front(hops=0, silence_seconds=None)
 ZONE = "topology.kubernetes.io/zone"
-RESOURCES = {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+RESOURCES = {"requests": {"cpu": str(CPUS), "memory": "256Mi"}, "limits": {"memory": f"{MEMORY_MIB}Mi"}}
 
 
 class K8sGateway(pulumi.ComponentResource):
@@ -42,13 +45,16 @@ class K8sGateway(pulumi.ComponentResource):
         pull_secrets: Sequence[str],
         addresses: Mapping[str, Output[str]],
         callers: Sequence[str],
+        front: Front,
         settings: EndpointSettings,
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sGateway", name, {}, opts)
         child = ResourceOptions(parent=self)
         resolved: Output[Mapping[str, str]] = Output.from_input(cast(Any, dict(addresses)))
-        content = resolved.apply(lambda found: json.dumps(configuration(found, settings), sort_keys=True))
+        content = resolved.apply(
+            lambda found: json.dumps(configuration(found, settings, front), sort_keys=True)
+        )
         self.config = k8s.core.v1.ConfigMap(
             f"{name}-config",
             metadata={
@@ -114,9 +120,23 @@ class K8sGateway(pulumi.ComponentResource):
         main = pods.container(
             COMPONENT,
             image,
-            ["envoy", "--config-path", f"{FOLDER}/{FILE}", "--log-level", "warning", "--disable-hot-restart"],
+            [
+                *(
+                    "envoy",
+                    "--config-path",
+                    f"{FOLDER}/{FILE}",
+                    "--log-level",
+                    "warning",
+                    "--disable-hot-restart",
+                ),
+                *("--file-flush-interval-msec", "1000"),
+                *("--concurrency", str(CPUS)),  # or it starts a worker for each CPU of the node
+            ],
             RESOURCES,
-            ports=[{"name": "http", "containerPort": PORT}],
+            ports=[
+                {"name": "http", "containerPort": PORT},
+                {"name": "statistics", "containerPort": STATISTICS_PORT},
+            ],
             # Ready while any service is: a region without one is passed over by the load balancer in front.
             readinessProbe={
                 "httpGet": {"path": HEALTH_PATH, "port": "http"},
@@ -139,15 +159,25 @@ class K8sGateway(pulumi.ComponentResource):
         )
 
 
-def configuration(addresses: Mapping[str, str], settings: EndpointSettings) -> envoy.Json:
+def configuration(
+    addresses: Mapping[str, str], settings: EndpointSettings, front: Front = NO_FRONT
+) -> envoy.Json:
     """Envoy's configuration for services by name; one that is scaled to nothing is not routed, and not listed.
 
     Args:
         addresses: service -> host and port of each of its names, as JSON.
         settings: time-outs and health checks.
+        front: the load balancer that passes requests to it.
     """
     found = {name: [(host, port) for host, port in json.loads(text)] for name, text in addresses.items()}
     services = {name: replicas for name, replicas in found.items() if replicas}
     names = {name: name for name in services}
-    listener = envoy.region_listener(("0.0.0.0", PORT), names, settings, CONNECTION_SECONDS)
-    return envoy.fixed_bootstrap("gateway", [listener], envoy.region_clusters(services, settings))
+    listeners = envoy.region_listeners(
+        ("0.0.0.0", PORT),
+        names,
+        settings,
+        hops=front.hops,
+        silence_seconds=front.silence_seconds,
+        connection_seconds=CONNECTION_SECONDS,
+    )
+    return envoy.fixed_bootstrap("gateway", listeners, envoy.region_clusters(services, settings))

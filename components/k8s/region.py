@@ -142,6 +142,7 @@ class K8sRegion(pulumi.ComponentResource):
             pull_secrets=self._pull_secrets,
             addresses={service.name: service.address for service in services},
             callers=self.host.callers,
+            front=self.host.front,
             settings=endpoint,
             opts=self._child(),
         )

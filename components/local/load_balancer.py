@@ -24,6 +24,8 @@ from components.local.traffic import Dialled, shares
 from components.settings.items import EndpointSettings
 
 STOP_SECONDS = 5
+GLOBAL_HOPS = 1
+"""Addresses that the global load balancer appends to `X-Forwarded-For`: the client's."""
 
 
 class LocalEnvoyArgs(TypedDict):
@@ -116,10 +118,9 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
             return {name: [(LOOPBACK, port) for port in ports] for name, ports in found.items() if ports}
 
         def listeners(services: Mapping[str, Any]) -> str:
-            listener = envoy.region_listener(
-                (LOOPBACK, args["port"]), {name: name for name in services}, settings
-            )
-            return envoy.discovery("listener.v3.Listener", [listener])
+            names = {name: name for name in services}
+            made = envoy.region_listeners((LOOPBACK, args["port"]), names, settings, hops=GLOBAL_HOPS)
+            return envoy.discovery("listener.v3.Listener", made)
 
         def clusters(services: Mapping[str, Any]) -> str:
             return envoy.discovery("cluster.v3.Cluster", envoy.region_clusters(services, settings))

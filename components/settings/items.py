@@ -42,6 +42,10 @@ TRAINING_BATCH = 8
 stands here because workers that do not divide it are refused, and that must not wait until the run starts."""
 
 
+SILENCE_MARGIN_SECONDS = 10
+"""By which an endpoint gives up before what stands in front of it does, so that the caller is told why."""
+
+
 class Layer(Enum):
     """Parts of a stack that change at different rates."""
 
@@ -251,6 +255,15 @@ class EndpointSettings(Frozen):
     health: HealthSettings = Field(
         default=HealthSettings(), description="Health checks of replicas and regions."
     )
+
+    def whole_answer_seconds(self, silence_seconds: int | None = None) -> int:
+        """Longest answer that is not streamed, in seconds: it has no byte before its end.
+
+        Args:
+            silence_seconds: after which what stands in front forgets a connection without a byte; None for never.
+        """
+        longest = self.request_timeout_seconds
+        return longest if silence_seconds is None else min(longest, silence_seconds - SILENCE_MARGIN_SECONDS)
 
     @property
     def drain(self) -> int:

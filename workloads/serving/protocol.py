@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+FULL_HEADER = "x-skerry-full"
+"""Of a refusal that another replica may not have to make. A proxy in front can tell it from that of a caller who asks
+too often, which no replica should answer otherwise."""
 ECHOED = 100  # characters of what a client sent, at most, in a refusal
 
 
@@ -102,7 +105,7 @@ def not_ready(why: str, headers: dict[str, str] | None = None) -> ApiError:
 def queue_full() -> ApiError:
     """The refusal where no place is free."""
     message = "as many requests wait here as may; try again in a second, or another replica"
-    return ApiError(429, message, code="queue_full", headers={"retry-after": "1"})
+    return ApiError(429, message, code="queue_full", headers={"retry-after": "1", FULL_HEADER: "1"})
 
 
 def cut(text: str) -> str:

@@ -12,15 +12,18 @@ from pulumi import Output, ResourceOptions
 
 from components.aws.load_balancer import (
     CHECK_SECONDS,
+    LATER_SECONDS,
     NODE_PORT,
     AwsGlobalLoadBalancer,
     health_check,
     load_balancer_of,
+    longest_silence,
 )
 from components.aws.providers import GLOBAL_REGION, aws_provider
+from components.aws.settings import LONGEST_PAUSE_SECONDS
 from components.catalog.aws import REGIONS
 from components.contracts import HEALTH_PATH, RegionEndpoint, RegionTraffic
-from components.settings.items import HealthSettings
+from components.settings.items import EndpointSettings, HealthSettings
 from tests.recorder import Recording, record
 from tests.stand_ins import StandIns
 from tests.unit.aws.regions import ACCOUNT, CERTIFICATE, ENDPOINT, REGION, backend, made, one
@@ -76,9 +79,21 @@ def test_the_load_balancer_is_internal_and_drops_what_is_no_header() -> None:
     assert found["internal"] is True and found["dropInvalidHeaderFields"] is True
 
 
-def test_a_pause_and_the_end_of_a_target_are_the_settings() -> None:
-    assert one("lb/loadBalancer:LoadBalancer", NAME)["idleTimeout"] == ENDPOINT.idle_timeout_seconds == 90
-    assert one(":TargetGroup", NAME)["deregistrationDelay"] == ENDPOINT.drain_seconds == 20
+def test_the_end_of_a_target_is_the_settings() -> None:
+    assert one(":TargetGroup", NAME)["deregistrationDelay"] == ENDPOINT.drain == 20
+
+
+@pytest.mark.parametrize(("longest", "pause", "kept"), [(300, 60, 305), (60, 90, 95), (3600, 60, 335)])
+def test_a_connection_is_kept_for_the_longest_answer_that_is_not_streamed_but_no_longer_than_in_front(
+    longest: int, pause: int, kept: int
+) -> None:
+    settings = EndpointSettings(request_timeout_seconds=longest, idle_timeout_seconds=pause)
+    assert longest_silence(settings) + LATER_SECONDS == kept <= LONGEST_PAUSE_SECONDS
+
+
+def test_the_load_balancer_keeps_a_connection_for_that_long() -> None:
+    kept = one("lb/loadBalancer:LoadBalancer", NAME)["idleTimeout"]
+    assert kept == longest_silence(ENDPOINT) + LATER_SECONDS
 
 
 def test_it_speaks_tls_only_with_the_certificate_of_the_settings() -> None:

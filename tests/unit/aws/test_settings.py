@@ -149,6 +149,8 @@ def test_a_pause_that_the_accelerator_would_cut_is_refused() -> None:
     mistake = only_mistake_of({**GLOBAL, "endpoint": {"idle_timeout_seconds": LONGEST_PAUSE_SECONDS + 1}})
     assert mistake.path == "endpoint.idle_timeout_seconds"
     assert "forgets a connection after 340 seconds" in mistake.rule
+    regional = {**REGIONAL, "endpoint": {"idle_timeout_seconds": LONGEST_PAUSE_SECONDS + 1}}
+    assert only_mistake_of(regional).path == "endpoint.idle_timeout_seconds", "its gateway would wait in vain"
 
 
 def test_a_region_that_lacks_an_accelerator_is_told_which_have_it() -> None:

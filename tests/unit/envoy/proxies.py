@@ -22,6 +22,8 @@ from components.local.layout import LOOPBACK
 from components.settings.items import EndpointSettings, HealthSettings
 from tests import waiting
 from tests.ports import free_port
+from tests.unit.envoy.replica import Replica
+from workloads.serving.protocol import ApiError
 
 ROOT = Path(__file__).resolve().parents[3]
 CHECKS = (envoy.READY_PATH, HEALTH_PATH)
@@ -97,11 +99,18 @@ class Bench:
         self.stack.callback(made.die)
         return made
 
-    def proxy(self, name: str, listener: Callable[[int], envoy.Json], clusters: list[envoy.Json]) -> Proxy:
+    def replica(self, name: str, refuses: Callable[[], ApiError] | None = None) -> Replica:
+        made = Replica(name, refuses)
+        self.stack.callback(made.die)
+        return made
+
+    def proxy(
+        self, name: str, listeners: Callable[[int], list[envoy.Json]], clusters: list[envoy.Json]
+    ) -> Proxy:
         folder, port = self.folder / name, free_port()
         folder.mkdir()
         write(folder / "clusters.json", envoy.discovery("cluster.v3.Cluster", clusters))
-        write(folder / "listeners.json", envoy.discovery("listener.v3.Listener", [listener(port)]))
+        write(folder / "listeners.json", envoy.discovery("listener.v3.Listener", listeners(port)))
         # Relative paths: the length of a socket's path is limited, that of a temporary folder is not.
         start = envoy.bootstrap(name, "./listeners.json", "./clusters.json", "./admin.sock")
         return self.started(start, folder, port)
@@ -116,20 +125,26 @@ class Bench:
         self.stack.callback(kill, process)
         return Proxy(process, port, folder)
 
-    def region(self, name: str, services: dict[str, list[int]]) -> Proxy:
+    def region(
+        self, name: str, services: dict[str, list[int]], settings: EndpointSettings = SETTINGS
+    ) -> Proxy:
         """An Envoy in front of services, by the ports of their replicas."""
         replicas = {service: [(LOOPBACK, port) for port in ports] for service, ports in services.items()}
-        clusters = envoy.region_clusters(replicas, SETTINGS)
+        clusters = envoy.region_clusters(replicas, settings)
         names = {service: service for service in services}
         return self.proxy(
-            name, lambda port: envoy.region_listener((LOOPBACK, port), names, SETTINGS), clusters
+            name, lambda port: envoy.region_listeners((LOOPBACK, port), names, settings, hops=1), clusters
         )
 
-    def balancer(self, ports: dict[str, int], share: dict[str, float]) -> Proxy:
+    def balancer(
+        self, ports: dict[str, int], share: dict[str, float], settings: EndpointSettings = SETTINGS
+    ) -> Proxy:
         """An Envoy in front of regions, ready when it is returned."""
         regions = {region: (LOOPBACK, port) for region, port in ports.items()}
-        clusters = [envoy.regions_cluster(regions, share, SETTINGS)]
-        made = self.proxy("global", lambda port: envoy.global_listener((LOOPBACK, port), SETTINGS), clusters)
+        clusters = [envoy.regions_cluster(regions, share, settings)]
+        made = self.proxy(
+            "global", lambda port: [envoy.global_listener((LOOPBACK, port), settings)], clusters
+        )
         until(lambda: healthy(made.port), made)
         return made
 

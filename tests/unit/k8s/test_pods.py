@@ -58,7 +58,7 @@ def test_the_plain_host_is_a_cluster_host() -> None:
     wanted = {name for name in vars(ClusterHost) if not name.startswith("_")} | set(
         ClusterHost.__annotations__
     )
-    assert wanted <= {*vars(PlainHost), "name", "provider", "tiers", "callers", "resolvers"}
+    assert wanted <= {*vars(PlainHost), "name", "provider", "tiers", "callers", "front", "resolvers"}
 
 
 def test_every_pod_passes_the_restricted_profile(region: Recording) -> None:
