@@ -46,6 +46,8 @@ class AwsClusterArgs(TypedDict):
     """ARNs of the roles that administer it."""
     operators: Sequence[str]
     """Ranges from which the API server is reached, beside the nodes."""
+    public_access: Sequence[str]
+    """Public ranges from which it is reached too; none, and it has no public endpoint."""
     keys: Mapping[str, Input[str]]
     """Use (secrets, volumes, logs) -> ARN of the key."""
     labels: Mapping[str, str]
@@ -53,9 +55,10 @@ class AwsClusterArgs(TypedDict):
 
 
 class AwsCluster(pulumi.ComponentResource):
-    """The API server answers inside the VPC only; whoever runs `up` is there, or has a way into it (docs/decisions/
-    0008-aws.md). Its creator has no rights: roles are named, and mapped by EKS, not by a ConfigMap. No version is
-    pinned: EKS takes its default, and later ones are a decision of their own."""
+    """The API server answers inside the VPC, and to public ranges that the stack file names; whoever runs `up` is in
+    one of them, or has a way into the VPC (docs/decisions/0008-aws.md). Its creator has no rights: roles are named, and
+    mapped by EKS, not by a ConfigMap. No version is pinned: EKS takes its default, and later ones are a decision of
+    their own."""
 
     def __init__(self, name: str, args: AwsClusterArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:AwsCluster", name, {}, opts)
@@ -73,7 +76,8 @@ class AwsCluster(pulumi.ComponentResource):
             vpc_config={
                 "subnet_ids": list(args["subnets"].values()),
                 "endpoint_private_access": True,
-                "endpoint_public_access": False,
+                "endpoint_public_access": bool(args["public_access"]),
+                "public_access_cidrs": list(args["public_access"]) or None,
             },
             access_config={
                 "authentication_mode": "API",

@@ -83,6 +83,7 @@ class AwsClusterHost(pulumi.ComponentResource):
                 "instance_type": machine_in(name),
                 "administrators": args["administrators"],
                 "operators": args["network"].operators,
+                "public_access": args["network"].public_access,
                 "keys": {use: self.keys.arn(use) for use in ("secrets", "volumes", "logs")},
                 "labels": args["labels"],
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 import pulumi
@@ -10,6 +11,7 @@ from pulumi import Input, Output, ResourceOptions
 
 from components.aws.logs import log_group
 from components.aws.policies import Statement, document, service_trust
+from components.aws.reach import TARGETS
 from components.aws.settings import AwsNetwork
 from components.aws.subnets import ZoneSubnets, plan
 
@@ -54,9 +56,13 @@ class AwsVpc(pulumi.ComponentResource):
         # A new VPC's default group lets its members reach each other; taken over without rules it lets nobody.
         self.default_group = aws.ec2.DefaultSecurityGroup(name, vpc_id=self.vpc.id, opts=self._mine)
         self.internet = aws.ec2.InternetGateway(name, vpc_id=self.vpc.id, opts=self._mine)
-        self.public_table = self._table("public", {"gateway_id": self.internet.id})
+        self.public_table = self._table("public", {ANYWHERE: {"gateway_id": self.internet.id}})
         self.subnets = plan(network.cidr, network.zones)
-        self.private_tables: dict[str, aws.ec2.RouteTable] = {}
+        self.private_tables: dict[str, Output[str]] = {}
+        self._joined = {
+            route.destination: {TARGETS[route.target.partition("-")[0]]: route.target}
+            for route in network.extra_routes
+        }
         ways: dict[str, list[Output[str]]] = {}
         for zone, subnets in self.subnets.items():
             ways[zone] = self._zone(zone, subnets)
@@ -65,7 +71,7 @@ class AwsVpc(pulumi.ComponentResource):
             vpc_id=self.vpc.id,
             service_name=f"com.amazonaws.{args['region']}.s3",
             vpc_endpoint_type="Gateway",
-            route_table_ids=[table.id for table in self.private_tables.values()],
+            route_table_ids=list(self.private_tables.values()),
             opts=self._mine,
         )
         self._log_refused(args)
@@ -90,19 +96,31 @@ class AwsVpc(pulumi.ComponentResource):
             subnet_id=Output.all(public.id, linked.id).apply(lambda ids: ids[0]),
             opts=self._mine,
         )
-        table = self._table(f"private-{zone}", {"nat_gateway_id": nat.id})
+        table = self._table(f"private-{zone}", {ANYWHERE: {"nat_gateway_id": nat.id}, **self._joined})
         private = self._subnet(f"private-{zone}", zone, str(subnets.private))
         self.private_tables[zone] = table
         return [private.id, self._link(f"private-{zone}", private, table).id]
 
-    def _table(self, suffix: str, way: aws.ec2.RouteTableRouteArgsDict) -> aws.ec2.RouteTable:
-        return aws.ec2.RouteTable(
-            f"{self._name}-{suffix}",
+    def _table(self, suffix: str, ways: Mapping[str, Mapping[str, Input[str]]]) -> Output[str]:
+        """Id of a table, known when its routes stand. Each route is a resource of its own, so that a refresh takes out
+        no route that somebody else made, and a table is used only when it has all its routes."""
+        table = aws.ec2.RouteTable(
+            f"{self._name}-{suffix}-table",
             vpc_id=self.vpc.id,
-            routes=[{"cidr_block": ANYWHERE, **way}],
             tags={"Name": f"{self._name}-{suffix}"},
             opts=self._mine,
         )
+        routes = [
+            aws.ec2.Route(
+                f"{self._name}-{suffix}-to-{destination.replace('/', '-')}",
+                route_table_id=table.id,
+                destination_cidr_block=destination,
+                opts=self._mine,
+                **way,
+            )
+            for destination, way in ways.items()
+        ]
+        return Output.all(table.id, *(route.id for route in routes)).apply(lambda ids: ids[0])
 
     def _subnet(self, suffix: str, zone: str, cidr: str) -> aws.ec2.Subnet:
         return aws.ec2.Subnet(
@@ -115,11 +133,9 @@ class AwsVpc(pulumi.ComponentResource):
             opts=self._mine,
         )
 
-    def _link(
-        self, suffix: str, subnet: aws.ec2.Subnet, table: aws.ec2.RouteTable
-    ) -> aws.ec2.RouteTableAssociation:
+    def _link(self, suffix: str, subnet: aws.ec2.Subnet, table: Output[str]) -> aws.ec2.RouteTableAssociation:
         return aws.ec2.RouteTableAssociation(
-            f"{self._name}-{suffix}", subnet_id=subnet.id, route_table_id=table.id, opts=self._mine
+            f"{self._name}-{suffix}", subnet_id=subnet.id, route_table_id=table, opts=self._mine
         )
 
     def _log_refused(self, args: AwsVpcArgs) -> None:

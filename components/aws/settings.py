@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from components.aws.reach import TARGET_PATTERN, TARGET_RULE, ExtraRoute, reach_is_sound
 from components.aws.subnets import LONGEST_PREFIX, SHORTEST_PREFIX
 from components.aws.zones import machines_are_in_the_zones
 from components.catalog.aws import offering
@@ -27,6 +28,7 @@ PATTERNS = {
     ACCOUNT_PATTERN: "an account is 12 digits, in quotes",
     ROLE_PATTERN: "a role is arn:aws:iam::ACCOUNT:role/NAME",
     CERTIFICATE_PATTERN: "a certificate is arn:aws:acm:REGION:ACCOUNT:certificate/ID",
+    TARGET_PATTERN: TARGET_RULE,
     ZONE_PATTERN: "a zone is a region and a letter, such as us-east-1a",
 }
 """Pattern -> the rule in words, for `components.settings.load`."""
@@ -61,6 +63,15 @@ class AwsNetwork(Frozen):
         description="Ranges from which `up` and administrators reach the API server, which answers inside the VPC "
         "only: of a peered network, a VPN or a runner's subnet.",
     )
+    extra_routes: tuple[ExtraRoute, ...] = Field(
+        default=(),
+        description="Routes of the private subnets to joined networks, such as that of `operators`.",
+    )
+    public_access: tuple[Cidr, ...] = Field(
+        default=(),
+        description="Public ranges from which `up` and administrators also reach the API server. Left out, it answers "
+        "inside the VPC only.",
+    )
 
     def zones_with(self, name: str) -> tuple[str, ...]:
         """Zones for nodes with an accelerator, or for the system nodes."""
@@ -89,6 +100,7 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     ranges = {f"target.networks.{region}.cidr": network.cidr for region, network in target.networks.items()}
     yield from ranges_are_sound(ranges, dict.fromkeys(ranges, (SHORTEST_PREFIX, LONGEST_PREFIX)))
     for region, network in target.networks.items():
+        yield from reach_is_sound(f"target.networks.{region}", network)
         yield from _network_is_of_its_region(f"target.networks.{region}", region, target.account, network)
     yield from machines_are_in_the_zones(parts, target.networks)
     yield from _administrators_are_told_apart(target)

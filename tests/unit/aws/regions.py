@@ -11,6 +11,7 @@ from pulumi import Output, ResourceOptions
 
 from components.aws.host import AwsClusterHost
 from components.aws.providers import aws_provider
+from components.aws.reach import ExtraRoute
 from components.aws.settings import AwsNetwork
 from components.contracts import Access, Backend, Grant, ServiceAccount
 from components.settings.items import Capacity, EndpointSettings, HealthSettings, PoolSettings
@@ -24,7 +25,13 @@ ZONES = ("us-east-1a", "us-east-1b")
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/teams/platform"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/00000000-0000-0000-0000-000000000000"
 IMAGE = f"registry.example.com/autoscaler@sha256:{'1' * 64}"
-NETWORK = AwsNetwork(cidr="10.16.0.0/16", zones=ZONES, certificate=CERTIFICATE, operators=("10.64.0.0/24",))
+NETWORK = AwsNetwork(
+    cidr="10.16.0.0/16",
+    zones=ZONES,
+    certificate=CERTIFICATE,
+    operators=("10.64.0.0/24",),
+    extra_routes=(ExtraRoute(destination="10.64.0.0/24", target="pcx-0123456789abcdef0"),),
+)
 ENDPOINT = EndpointSettings(
     idle_timeout_seconds=90,
     drain_seconds=20,
@@ -54,19 +61,22 @@ def backend() -> Backend:
 
 
 def made(
-    use: Callable[[AwsClusterHost], Any] = lambda host: None, name: str = REGION, stack: str = STACK
+    use: Callable[[AwsClusterHost], Any] = lambda host: None,
+    name: str = REGION,
+    stack: str = STACK,
+    network: AwsNetwork = NETWORK,
 ) -> Recording:
     """A region, and what `use` makes of it."""
 
     def program() -> Any:
         provider = aws_provider(f"{name}-aws", ACCOUNT, name, LABELS)
-        network = NETWORK.model_copy(update={"zones": (f"{name}a", f"{name}b")})
+        here = network.model_copy(update={"zones": (f"{name}a", f"{name}b")})
         host = AwsClusterHost(
             name,
             {
                 "account": ACCOUNT,
                 "stack": stack,
-                "network": network,
+                "network": here,
                 "administrators": [ADMINISTRATOR],
                 "autoscaler": IMAGE,
                 "pull_secrets": [],

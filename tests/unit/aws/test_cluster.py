@@ -14,8 +14,10 @@ from tests.unit.aws.regions import (
     ACCOUNT,
     ADMINISTRATOR,
     CLUSTER,
+    NETWORK,
     REGION,
     ZONES,
+    made,
     named,
     one,
     policies,
@@ -134,3 +136,11 @@ def test_a_node_may_join_and_pull_images_and_addresses_are_the_network_addons_ri
     (trust,) = policies()[f"aws:iam/role:Role {NAME}-system-network assumeRolePolicy"]
     tags = trust["Condition"]["StringEquals"]
     assert tags["aws:RequestTag/kubernetes-service-account"] == "aws-node"
+
+
+def test_the_endpoint_is_public_for_named_ranges_only() -> None:
+    assert "publicAccessCidrs" not in one("eks/cluster:Cluster", NAME)["vpcConfig"]
+    opened = NETWORK.model_copy(update={"public_access": ("203.0.113.0/28",)})
+    vpc = one("eks/cluster:Cluster", NAME, made(network=opened))["vpcConfig"]
+    assert vpc["endpointPublicAccess"] is True and vpc["endpointPrivateAccess"] is True
+    assert vpc["publicAccessCidrs"] == ["203.0.113.0/28"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.unit.aws.regions import ACCOUNT, NETWORK, REGION, ZONES, made, one, policies, region
 
 NAME = f"{REGION}-network"
@@ -18,20 +22,48 @@ def test_there_are_two_subnets_in_each_zone_and_no_machine_gets_a_public_address
     assert not any(found["mapPublicIpOnLaunch"] for found in subnets)
 
 
+def routes(table: str, destination: str) -> dict[str, Any]:
+    """What a route of a table leads to."""
+    route = dict(one(":Route", f"{NAME}-{table}-to-{destination}"))
+    assert route.pop("routeTableId") == f"{NAME}-{table}-table-id"
+    return route
+
+
 def test_each_zone_goes_out_by_a_nat_gateway_of_its_own() -> None:
-    gateways = {
-        table.name: table.inputs["routes"][0]["natGatewayId"]
-        for table in region().of(":RouteTable")
-        if "natGatewayId" in table.inputs["routes"][0]
-    }
-    assert set(gateways) == {f"{NAME}-private-{zone}" for zone in ZONES}
-    assert len(set(gateways.values())) == len(ZONES) == len(region().of(":Eip"))
+    found = [routes(f"private-{zone}", "0.0.0.0-0") for zone in ZONES]
+    assert found == [
+        {"destinationCidrBlock": "0.0.0.0/0", "natGatewayId": f"{NAME}-{zone}-id"} for zone in ZONES
+    ]
+    assert len(region().of(":Eip")) == len(ZONES)
 
 
 def test_the_public_subnets_go_out_by_the_internet_gateway() -> None:
-    (route,) = one(":RouteTable", f"{NAME}-public")["routes"]
-    assert (route["cidrBlock"], route["gatewayId"]) == ("0.0.0.0/0", f"{NAME}-id")
+    assert routes("public", "0.0.0.0-0") == {"destinationCidrBlock": "0.0.0.0/0", "gatewayId": f"{NAME}-id"}
     assert one(":InternetGateway", NAME)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_zone_has_the_routes_to_joined_networks(zone: str) -> None:
+    assert routes(f"private-{zone}", "10.64.0.0-24") == {
+        "destinationCidrBlock": "10.64.0.0/24",
+        "vpcPeeringConnectionId": "pcx-0123456789abcdef0",
+    }
+
+
+def test_no_table_owns_a_list_of_routes_that_a_refresh_would_enforce() -> None:
+    tables = region().of(":RouteTable")
+    assert len(tables) == 1 + len(ZONES) and not any("routes" in table.inputs for table in tables)
+
+
+def test_a_subnet_gets_a_table_only_when_its_routes_stand() -> None:
+    links = region().of(":RouteTableAssociation")
+    assert links
+    for link in links:
+        tables = {urn for urn in link.dependencies if urn.endswith("-table")}
+        (table,) = tables
+        kind = table.rpartition("::")[2].removesuffix("-table")
+        made = {found.urn for found in region().of(":Route") if found.name.startswith(f"{kind}-to-")}
+        assert made and made <= link.dependencies
 
 
 def test_every_subnet_has_the_table_of_its_kind() -> None:

@@ -197,3 +197,36 @@ def test_a_stack_file_says_which_zones_of_its_account_have_a_machine() -> None:
 def test_zones_of_accelerators_are_zones_of_the_network(given: Any, path: str, words: str) -> None:
     mistake = only_mistake_of(network(accelerator_zones=given))
     assert mistake.path == f"{PATH}.accelerator_zones{path}" and words in mistake.rule
+
+
+ROUTE = {"destination": "10.64.0.0/24", "target": "pcx-0123456789abcdef0"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "words"),
+    [
+        ({"destination": "10.64.0.1/24"}, "[1].destination", "is no range"),
+        ({"destination": "0.0.0.0/0"}, "[1].destination", "NAT gateway"),
+        ({"destination": "10.16.4.0/24"}, "[1].destination", "overlaps with"),
+        ({}, "[1].destination", "leads there already"),
+        ({"target": "i-0123456789abcdef0"}, "[1].target", "a route leads to a peering connection"),
+    ],
+)
+def test_a_route_leads_to_one_joined_network(changes: Any, place: str, words: str) -> None:
+    load_stack_settings(network(extra_routes=[ROUTE]))
+    mistake = only_mistake_of(network(extra_routes=[ROUTE, {**ROUTE, **changes}]))
+    assert mistake.path == f"{PATH}.extra_routes{place}" and words in mistake.rule
+
+
+@pytest.mark.parametrize(
+    ("cidr", "words"),
+    [
+        ("203.0.113.1/28", "is no range"),
+        ("0.0.0.0/0", "this is everybody"),
+        ("10.64.0.0/24", "public addresses only"),
+    ],
+)
+def test_a_public_endpoint_is_open_to_named_public_ranges(cidr: str, words: str) -> None:
+    load_stack_settings(network(public_access=["203.0.113.0/28"]))
+    mistake = only_mistake_of(network(public_access=[cidr]))
+    assert mistake.path == f"{PATH}.public_access[0]" and words in mistake.rule
