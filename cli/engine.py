@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
+from cli.stack_file import StackFileError
+from cli.stack_file import read as stack_file_content
 from tools.engine import engine_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,13 +121,17 @@ def _complete(stack: str) -> dict[str, str]:
 
 def _content(stack: str) -> Mapping[str, Any]:
     path = stack_file(stack)
+    label = str(path.relative_to(ROOT))
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        content = stack_file_content(path, label)
+    except StackFileError as error:
+        raise EngineError(str(error)) from None
+    if stack == EMBEDDED and not {"encryptionsalt", "secretsprovider"} & set(content):
         raise EngineError(
-            f"{path.relative_to(ROOT)} is no YAML: {error}. Correct that line; stacks/README.md explains the keys."
-        ) from None
-    return content if isinstance(content, dict) else {}
+            f"{label}: `encryptionsalt:` is missing, and the engine would write one into the file, even in a preview. "
+            f"Restore the line from the committed file: git show HEAD:{label} | tail -1 >> {label}"
+        )
+    return content
 
 
 def _require_own(stack: str, file: Mapping[str, Any]) -> None:

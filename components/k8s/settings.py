@@ -90,7 +90,6 @@ def cluster_rules(
     if Layer.PLATFORM.value in layers:
         yield from _networks_fit_regions(parts, networks)
         yield from _reservations_lie_in_a_network(parts, networks)
-    yield from _named_once("target.image_pull_secrets", target.image_pull_secrets)
     yield from _answers_can_end(parts)
     yield from _models_can_be_had(parts, bucket)
     yield from _replicas_can_be_replaced(parts, name)
@@ -158,12 +157,6 @@ def _replicas_can_be_replaced(parts: Parts, target: str) -> Iterable[Mistake]:
                 f"its services may have {replicas} replicas, and a new one needs a node before an old one leaves",
                 f"Raise it to {replicas + 1}, or ask for fewer replicas",
             )
-
-
-def _named_once(path: str, names: Sequence[str]) -> Iterable[Mistake]:
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            yield Mistake(f"{path}[{index}]", name, "is in the list already", "Name it once")
 
 
 def _autoscalers_can_see_the_load(parts: Parts, target: str) -> Iterable[Mistake]:

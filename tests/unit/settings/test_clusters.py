@@ -330,4 +330,4 @@ def test_a_pull_secret_is_named_once(target: str) -> None:
     own = stack(target)["target"]
     settings = stack(target, target={**own, "image_pull_secrets": ["ours", "theirs", "ours"]})
     mistake = mistake_at("target.image_pull_secrets[2]", settings)
-    assert mistake.value == "ours" and "Name it once" in mistake.remedy
+    assert mistake.value == "ours" and "given once" in mistake.rule
