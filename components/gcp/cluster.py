@@ -14,12 +14,11 @@ from pulumi_gcp.container import ClusterMaintenancePolicyRecurringWindowArgsDict
 from components.gcp.network import PODS, SERVICES
 from components.gcp.nodes import DISCARDED_DISK, LONGEST_POOL_NAME, SYSTEM_DISK, NodeSetup, node_config
 from components.gcp.ranges import SYSTEM_NODES_PER_ZONE
+from components.gcp.versions import CHANNEL, MINIMUM
 from components.naming import physical_name
 
 SYSTEM_MACHINE, SYSTEM_CPUS = "e2-standard-4", 4
 """4 vCPUs and 16 GiB: Google's agents take about one vCPU of a node, gateways and controllers the rest."""
-CHANNEL = "REGULAR"
-"""Google chooses the version within this channel, and none is pinned: a pinned one ends in a forced upgrade."""
 LOGS = ("SYSTEM_COMPONENTS", "WORKLOADS", "APISERVER")
 METRICS = ("SYSTEM_COMPONENTS", "APISERVER", "POD", "DEPLOYMENT", "HPA", "DCGM")
 """Names of components.loggingConfig and monitoringConfig in the discovery document of container v1; DCGM are GPUs."""
@@ -91,6 +90,7 @@ class GcpCluster(pulumi.ComponentResource):
             },
             security_posture_config={"mode": "BASIC"},
             release_channel={"channel": CHANNEL},
+            min_master_version=MINIMUM,
             maintenance_policy={"recurring_window": MAINTENANCE},
             logging_config={"enable_components": list(LOGS)},
             monitoring_config={"enable_components": list(METRICS), "managed_prometheus": {"enabled": True}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypedDict
 
 import pulumi
@@ -36,6 +36,8 @@ class GcpClusterHostArgs(TypedDict):
     """Environment of the stack; with the region it makes published names."""
     network: GcpNetwork
     """Ranges and zones of the region."""
+    trains: Collection[str]
+    """Names of the pools on which runs train in this region: their nodes are neither upgraded nor consolidated."""
 
 
 class GcpClusterHost(pulumi.ComponentResource):
@@ -99,6 +101,7 @@ class GcpClusterHost(pulumi.ComponentResource):
             {
                 "cluster": self.cluster.cluster.id,
                 "zones": self._args["network"].zones_with(pool.accelerator),
+                "trains": pool.name in self._args["trains"],
                 "nodes": self._nodes,
             },
             pool,

@@ -9,7 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 from pulumi import Input, ResourceOptions
-from pulumi_gcp.container import NodePoolNodeConfigArgsDict
+from pulumi_gcp.container import NodePoolMaintenancePolicyArgsDict, NodePoolNodeConfigArgsDict
 
 from components.catalog.accelerators import accelerator, machine
 from components.catalog.rows import Kind
@@ -32,6 +32,13 @@ are best effort is unresolved: from memory, not looked up."""
 SYSTEM_SECONDS = 5
 """What of it the node's own pods get at the end, instead of GKE's 15: the rest is the workload's. Source of the 15: the
 same page."""
+NO_UPGRADE: NodePoolMaintenancePolicyArgsDict = {"exclusion_until_end_of_supports": [{"enabled": True}]}
+"""Google upgrades the nodes of a pool only when their version is no longer supported. Source:
+`NodePool.maintenance_policies` in pulumi-gcp 10.2.0 and `ExclusionUntilEndOfSupport` in the discovery document of
+container v1, read 2026-12-01."""
+NO_CONSOLIDATION = {"consolidationThreshold": 0, "gpuConsolidationThreshold": 0}
+"""No node counts as underused while a pod is on it: the autoscaler removes empty nodes only. Source: Google's reference
+of the custom resource ComputeClass, whose example has both values, read 2026-12-01."""
 NOTICES = {Capacity.RESERVED: None, Capacity.ON_DEMAND: None, Capacity.SPOT: SPOT_NOTICE_SECONDS}
 
 
@@ -64,6 +71,8 @@ class GcpGpuNodePoolArgs(TypedDict):
     """Id of the cluster."""
     zones: tuple[str, ...]
     """Those that offer the accelerator; a slice of TPUs over several nodes lies in the first."""
+    trains: bool
+    """Whether runs train on the pool. A node that is taken from a run costs it the steps since its last checkpoint."""
     nodes: NodeSetup
     """What every node gets."""
 
@@ -100,6 +109,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
                 "nodePoolAutoCreation": {"enabled": False},
                 "activeMigration": {"optimizeRulePriority": False},
                 "whenUnsatisfiable": "DoNotScaleUp",
+                **({"autoscalingPolicy": NO_CONSOLIDATION} if args["trains"] else {}),
             },
             opts=ResourceOptions(parent=self),
         )
@@ -170,6 +180,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
             },
             placement_policy=({"type": "COMPACT", "tpu_topology": topology} if slice_of_hosts else None),
             management={"auto_repair": True, "auto_upgrade": True},
+            maintenance_policies=[NO_UPGRADE] if args["trains"] else None,
             # A node more than there are, for an upgrade, is an accelerator more than the quota has.
             upgrade_settings={"max_surge": 0, "max_unavailable": 1},
             node_config=config,

@@ -36,6 +36,7 @@ class GcpPlatform:
                 "project_number": self.target.project_number,
                 "environment": self.settings.environment,
                 "network": self.target.networks[region.name],
+                "trains": {run.pool for run in self.settings.training if run.region == region.name},
             },
             ResourceOptions(providers=[provider, delay_provider(f"{region.name}-delays")]),
         )

@@ -98,6 +98,7 @@ def made(use: Callable[[GcpClusterHost], Any] = lambda host: None) -> Recording:
                 "project_number": NUMBER,
                 "environment": "dev",
                 "network": NETWORK,
+                "trains": {"train"},
             },
             ResourceOptions(providers=[provider, delay_provider("delays")]),
         )

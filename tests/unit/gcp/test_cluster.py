@@ -11,6 +11,7 @@ from pulumi import Output
 
 from components.gcp.cluster import kubeconfig
 from components.gcp.ranges import SYSTEM_NODES_PER_ZONE
+from components.gcp.versions import END_OF_SUPPORT, MINIMUM, READ
 from tests.unit.gcp.regions import ACCOUNT_EMAIL, DNS_NAME, NUMBER, PROJECT, REGION, ZONES, made, one
 
 NAME = f"{REGION}-cluster"
@@ -58,9 +59,16 @@ def test_nobody_gets_in_by_the_old_ways() -> None:
     assert set(made_so["rbacBindingConfig"].values()) == {False}
 
 
-def test_google_chooses_the_version_within_a_channel() -> None:
+def test_clusters_of_two_days_start_at_one_minor_version_and_follow_one_channel() -> None:
     assert cluster()["releaseChannel"] == {"channel": "REGULAR"}
-    assert not {"minMasterVersion", "nodeVersion"} & set(cluster())
+    assert cluster()["minMasterVersion"] == MINIMUM
+    assert "nodeVersion" not in cluster()
+    assert not any("version" in pool.inputs for pool in made().of(":NodePool"))
+
+
+def test_the_version_at_which_clusters_start_was_supported_when_the_table_was_read() -> None:
+    assert END_OF_SUPPORT[MINIMUM] > READ
+    assert sorted(END_OF_SUPPORT.items()) == sorted(END_OF_SUPPORT.items(), key=lambda row: row[1])
 
 
 def test_metrics_are_collected_for_prometheus_and_logs_of_workloads_kept() -> None:

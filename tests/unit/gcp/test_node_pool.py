@@ -10,6 +10,8 @@ from components.contracts import Placement
 from components.gcp.host import GcpClusterHost
 from components.gcp.node_pool import CLASS_LABEL, RUNG_LABEL
 from components.settings.items import Capacity
+from tests.contract.programs import assembled
+from tests.contract.targets import TARGETS
 from tests.recorder import Recording
 from tests.unit.gcp.regions import REGION, ZONES, made, one, pool
 
@@ -219,6 +221,30 @@ def test_a_slice_over_several_nodes_lies_together_in_one_zone() -> None:
 def test_a_long_name_leaves_room_for_gkes_forty_characters() -> None:
     node_pools = laddered(name="a" * 40).of(":NodePool")
     assert max(len(node_pool.name) for node_pool in node_pools) <= 32
+
+
+def test_nodes_on_which_a_run_trains_are_not_upgraded_before_the_end_of_support() -> None:
+    assert {str(inputs["maintenancePolicies"]) for inputs in pools(name="train").values()} == {
+        str([{"exclusionUntilEndOfSupports": [{"enabled": True}]}])
+    }
+    assert all("maintenancePolicies" not in inputs for inputs in pools().values())
+
+
+def test_nodes_on_which_a_run_trains_are_removed_when_they_are_empty_only() -> None:
+    training = one(laddered(name="train"), "ComputeClass")["spec"]
+    assert training["autoscalingPolicy"] == {"consolidationThreshold": 0, "gpuConsolidationThreshold": 0}
+    assert "autoscalingPolicy" not in one(laddered(), "ComputeClass")["spec"]
+
+
+def test_a_region_knows_the_pools_of_its_own_runs() -> None:
+    """The run of the contract's stack trains on pool `train` of the second region."""
+    case = TARGETS["gcp"]
+    kept = {
+        pool.name
+        for pool in assembled(case).of(":NodePool")
+        if pool.inputs.get("maintenancePolicies") is not None
+    }
+    assert kept == {f"{case.regions[1]}-train-on-demand"}
 
 
 def test_an_upgrade_needs_no_accelerator_more_than_there_are() -> None:
