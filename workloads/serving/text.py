@@ -23,7 +23,10 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         # stands for all text so far: decoders that strip the first token's space should find another one first
-        self._before = next(([token] for token in reversed(prompt[-WINDOW:]) if self._is_text(token)), [])
+        recent = list(prompt[-WINDOW:])
+        self._before = next(
+            ([token] for token in reversed(recent) if self._is_text(token)), self._run(recent)
+        )
         self._tokens: list[int] = []  # those behind it that are not all text yet
         self._given = len(self._decode(self._before))  # characters of both that are no news
 
@@ -49,6 +52,17 @@ class Detokenizer:
     def finish(self) -> str:
         """What was held back; bytes that never became a character appear as U+FFFD."""
         return self._decode(self._before + self._tokens)[self._given :]
+
+    def _run(self, tokens: list[int]) -> list[int]:
+        """Of tokens that are no text each, those that are whole characters together; as bytes of Japanese are."""
+        for first in range(min(CHARACTER, len(tokens))):  # the window may begin within a character
+            for end in range(len(tokens), first, -1):  # and a prompt of token numbers may end within one
+                text = self._decode(tokens[first:end])
+                if text and REPLACEMENT not in (text[0], text[-1]):
+                    return tokens[first:end]
+                if len(tokens) - end >= CHARACTER:
+                    break
+        return []
 
     def _is_text(self, token: int) -> bool:
         """Whether `token` alone gives whole characters: no special one, no lone space, no part of a character."""

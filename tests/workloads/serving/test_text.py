@@ -108,6 +108,25 @@ def test_any_answer_of_whole_characters_goes_on_as_decoding_at_once_does() -> No
         assert "".join(in_pieces(METASPACE, prompt, answer)) == text
 
 
+def test_any_answer_behind_any_prompt_of_bytes_goes_on_as_the_librarys_own_stream_does() -> None:
+    """Japanese, Thai and others that a vocabulary has no words for: no token of the prompt is text by itself."""
+    chance = random.Random(5)
+    parts = [["▁nice"], ["▁"], ["é"], ["<s>"], ["▁Paris"], [f"<0x{byte:02X}>" for byte in "日".encode()]]
+    for case in range(600):
+        text = chance.choice(["日本語のテキスト", "สวัสดีชาวโลก", "🎉é"]) * chance.choice([1, 2, 7, 40])
+        prompt = ids(*chance.choice([[], ["<s>"]])) + from_bytes(text.encode())
+        answer = ids(*itertools.chain(*chance.choices(parts, k=chance.randrange(1, 8))))
+        stream = decoders.DecodeStream(ids=prompt, skip_special_tokens=True)
+        expected = "".join(stream.step(METASPACE, token) or "" for token in answer)
+        assert "".join(in_pieces(METASPACE, prompt, answer)) == expected, case
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_prompt_of_token_numbers_that_ends_within_a_character_gives_none_of_itself(cut: int) -> None:
+    prompt = from_bytes("日本".encode())[:-cut]
+    assert "".join(in_pieces(METASPACE, prompt, ids("▁nice", "▁is"))) == " nice is"
+
+
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, METASPACE])
 def test_bytes_that_never_become_a_character_are_given_up_before_long(tokenizer: Tokenizer) -> None:
     [broken] = ids(
