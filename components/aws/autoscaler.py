@@ -168,7 +168,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
             # Credentials come with a pod's start: one that is there before its role never gets them.
             opts=ResourceOptions(
                 parent=self,
-                depends_on=[self.account, self.priorities, self.policy, self.pods.association, *bindings],
+                depends_on=[self.account, self.priorities, self.policy, self.pods.effective, *bindings],
             ),
         )
         self.register_outputs({"name": NAME})

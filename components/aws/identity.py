@@ -15,11 +15,16 @@ from pulumi import Input, Output, ResourceOptions
 
 from components.aws.policies import Statement, document
 from components.contracts import Access, Egress, Grant, ServiceAccount, TierAccess
+from components.delay import Delay
 from components.naming import physical_name
 
 LONGEST_ROLE = 64 - 8
 """Of a role's name (IAM API as modelled in botocore 1.44.8, roleNameType, read 2026-11-24), less what autonaming
 appends."""
+ASSOCIATION_SECONDS = 30
+"""How long an association takes to be effective: "several seconds" after the call (EKS API, page of
+CreatePodIdentityAssociation, read 2026-12-01); users waited 15 (eksctl, issue 7709, same day), and this is twice that.
+EKS puts credentials into a pod when the pod is created, so restarting its containers does not help."""
 AGENT = "169.254.170.23/32"
 """Where the agent on a pod's own node hands out credentials, over HTTP (same source)."""
 HTTP, HTTPS = 80, 443
@@ -139,6 +144,13 @@ class AwsPodRole(pulumi.ComponentResource):
             role_arn=self.role.arn,
             opts=ResourceOptions(parent=self),
         )
+        self.effective = Delay(
+            name,
+            ASSOCIATION_SECONDS,
+            {"association": self.association.id},
+            ResourceOptions(parent=self),
+        )
+        """What starts pods of the account waits for it: a pod that starts earlier never gets credentials."""
         self.register_outputs({"role": self.role.arn})
 
 
@@ -182,6 +194,6 @@ class AwsAccess(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        granted = Output.all(self.policy.id, self.pods.association.id).apply(lambda _: args["account"])
+        granted = Output.all(self.policy.id, self.pods.effective.id).apply(lambda _: args["account"])
         self.access = TierAccess(granted, EGRESS)
         self.register_outputs({"granted": granted})

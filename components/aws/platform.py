@@ -12,6 +12,7 @@ from components.aws.load_balancer import AwsGlobalLoadBalancer
 from components.aws.providers import GLOBAL_REGION, aws_provider
 from components.aws.settings import AwsTarget
 from components.contracts import GlobalEndpoint, Region, RegionTraffic
+from components.delay import delay_provider
 from components.k8s.region import K8sRegion
 from components.naming import labels_of
 from components.settings.items import RegionSettings
@@ -38,7 +39,10 @@ class AwsPlatform:
                 "pull_secrets": self.target.image_pull_secrets,
                 "labels": self.labels,
             },
-            self._by(f"{region.name}-aws", region.name),
+            ResourceOptions.merge(
+                self._by(f"{region.name}-aws", region.name),
+                ResourceOptions(providers=[delay_provider(f"{region.name}-delays")]),
+            ),
         )
         endpoint = self.settings.endpoint
         return K8sRegion(

@@ -86,7 +86,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
             mine,
         )
         reach = self._attach(self.network.role, "network", NETWORK_POLICY)
-        ready: list[pulumi.Resource] = [*rights, reach, self.network.association]
+        ready: list[pulumi.Resource] = [*rights, reach, self.network.effective]
         self.addons = {addon: self._addon(addon, BEFORE_NODES[addon], ready) for addon in BEFORE_NODES}
         joined = Output.all(
             args["cluster"], *(right.id for right in rights), *(addon.id for addon in self.addons.values())

@@ -14,6 +14,7 @@ from components.aws.providers import aws_provider
 from components.aws.reach import ExtraRoute
 from components.aws.settings import AwsNetwork
 from components.contracts import Access, Backend, Grant, ServiceAccount
+from components.delay import delay_provider
 from components.settings.items import Capacity, EndpointSettings, HealthSettings, PoolSettings
 from tests.recorder import Recording, Registered, record
 from tests.stand_ins import StandIns
@@ -82,7 +83,7 @@ def made(
                 "pull_secrets": [],
                 "labels": LABELS,
             },
-            ResourceOptions(providers=[provider]),
+            ResourceOptions(providers=[provider, delay_provider("delays")]),
         )
         return use(host)
 

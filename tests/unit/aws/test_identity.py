@@ -7,14 +7,16 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import Any
 
+import pulumi_aws as aws
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from pulumi import ResourceOptions
 
 from components.aws.identity import AGENT, EGRESS, NOT_PUBLIC, public_ranges, split, statements
 from components.aws.policies import document
-from components.contracts import Access
-from tests.unit.aws.regions import ACCOUNT, CLUSTER, READER, REGION, STACK, one, policies
+from components.contracts import Access, Grant
+from tests.unit.aws.regions import ACCOUNT, CLUSTER, READER, REGION, STACK, made, named, one, policies, region
 
 NAME = f"{REGION}-assistant-access"
 HOT = f"arn:aws:s3:::{STACK}-{REGION}-{ACCOUNT}-hot"
@@ -131,3 +133,32 @@ def test_the_public_ranges_are_all_others_once() -> None:
     found = [IPv4Network(cidr) for cidr in public_ranges()]
     assert not [pair for pair in combinations(found, 2) if pair[0].overlaps(pair[1])]
     assert sum(network.num_addresses for network in [*found, *NOT_PUBLIC]) == 2**32
+
+
+def test_pods_start_only_when_their_association_is_effective() -> None:
+    """Pods of the network, of the autoscaler, and of whoever waits for a grant."""
+    delays = {found.name: found for found in region().of("time:index/sleep:Sleep")}
+    assert set(delays) == {NAME, f"{REGION}-autoscaler", f"{REGION}-cluster-system-network"}
+    for name, delay in delays.items():
+        (association,) = named(":PodIdentityAssociation", name)
+        assert association.urn in delay.dependencies
+    (addon,) = named(":Addon", f"{REGION}-cluster-system-vpc-cni")
+    (autoscaler,) = named(":Deployment", f"{REGION}-autoscaler")
+    assert delays[f"{REGION}-cluster-system-network"].urn in addon.dependencies
+    assert delays[f"{REGION}-autoscaler"].urn in autoscaler.dependencies
+
+
+def test_a_grant_is_known_when_its_association_is_effective() -> None:
+    def waiter(host: Any) -> None:
+        grants = [Grant(host.tiers.hot, Access.READ)]
+        aws.ssm.Parameter(
+            "waits",
+            type="String",
+            value=host.access(READER, grants).granted,
+            opts=ResourceOptions(parent=host),
+        )
+
+    recording = made(waiter)
+    (waits,) = named(":Parameter", "waits", recording)
+    (delay,) = named("time:index/sleep:Sleep", NAME, recording)
+    assert delay.urn in waits.dependencies

@@ -39,8 +39,9 @@ def test_no_resource_uses_a_default_provider() -> None:
 
 def test_resources_of_aws_use_the_regions_provider_and_objects_the_clusters() -> None:
     for found in of_cloud(region()):
-        name = f"::{REGION}-aws::" if found.kind.startswith("aws:") else f"::{REGION}-cluster::"
-        assert name in found.provider, found.urn
+        package = found.kind.partition(":")[0]
+        name = {"aws": f"{REGION}-aws", "time": "delays", "kubernetes": f"{REGION}-cluster"}[package]
+        assert f"::{name}::" in found.provider, found.urn
 
 
 def test_the_provider_refuses_other_accounts_and_tags_everything() -> None:
@@ -56,7 +57,7 @@ def test_only_ways_out_and_clients_of_the_load_balancer_are_open_to_everybody() 
         for resource in of_cloud(region())
         if "0.0.0.0/0" in json.dumps(resource.inputs)
     }
-    assert found == {"RouteTable", "SecurityGroupIngressRule"}
+    assert found == {"Route", "SecurityGroupIngressRule"}
     (rule,) = [
         rule
         for rule in region().of(":SecurityGroupIngressRule")
