@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import rehearse as rehearsals
+from cli import runs
 from cli import stack as stacks
 from cli import teardown
 from cli.diagram import mermaid
@@ -41,6 +42,7 @@ Stack = Annotated[
 def up(stack: Stack = "local") -> None:
     """Bring a stack to what its file declares."""
     stacks.recover(stack)
+    runs.refresh(stack)
     # With its preview: what can be refused (a port, a setting) is refused before anything is done.
     status = run_engine(stack, "up", "--yes", "--suppress-outputs")
     if status == 0:
@@ -48,7 +50,7 @@ def up(stack: Stack = "local") -> None:
         where = told.get("endpoint") or ", ".join(region["endpoint"] for region in told["regions"].values())
         print(f"{where} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")
         print("next: make outputs, ./skerry diagram, make down")
-    _exit(status)
+    _exit(_report_failed_runs(stack) or status)
 
 
 @app.command()
@@ -123,6 +125,17 @@ def doctor() -> None:
     from tools import doctor as checks
 
     _exit(checks.main([]))
+
+
+def _report_failed_runs(stack: str) -> int:
+    """Prints the failed training runs; 1 if there are any."""
+    try:
+        found = runs.failed(stacks.resources(stack))
+    except EngineError:  # not up
+        return 0
+    for sentence in found:
+        print(f"skerry: {sentence}", file=sys.stderr)
+    return int(bool(found))
 
 
 def _exit(status: int) -> None:

@@ -133,7 +133,7 @@ class Rung:
     selector: Mapping[str, str]
     """Labels of this rung's nodes, and of no other's."""
     notice_seconds: int | None
-    """Warning before a node is taken away; None where nobody takes it."""
+    """What pods have between the notice and the end of their node; None where nobody takes the node."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ class Placement:
     """Accelerators of a node, 0 on a CPU: a training worker runs a process on each."""
     architecture: str
     """kubernetes.io/arch of the nodes."""
+    memory_mib: int
+    """Memory of a node that pods may use, in MiB."""
     max_nodes: int
     """Nodes that what is placed may take. Each rung may grow to it, and quota is made of it."""
     rungs: tuple[Rung, ...]

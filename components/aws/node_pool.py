@@ -77,6 +77,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
             resources={row.resource: carrier.count} if row.resource else {},
             accelerators=carrier.count,
             architecture=carrier.architecture,
+            memory_mib=carrier.pod_memory_mib,
             max_nodes=pool.max_nodes,
             rungs=tuple(Rung(rung, {POOL: pool.name, RUNG: rung.value}, NOTICES[rung]) for rung in rungs),
             topology_keys=(ZONE,),

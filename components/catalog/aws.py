@@ -78,19 +78,20 @@ MACHINES: Mapping[str, Machine] = {
         fabric="efa" if efa_interfaces else "ethernet",
         source=SOURCE,
         as_of=AS_OF,
+        memory_mib=memory_mib,
         efa_interfaces=efa_interfaces,
     )
-    for name, machine_type, count, efa_interfaces in (
-        ("cpu", "m7i.2xlarge", 0, 0),
-        ("t4", "g4dn.xlarge", 1, 0),
-        ("a10g", "g5.xlarge", 1, 0),
-        ("l4", "g6.xlarge", 1, 0),
-        ("l40s", "g6e.xlarge", 1, 0),
-        ("a100-40gb", "p4d.24xlarge", 8, 4),
-        ("a100-80gb", "p4de.24xlarge", 8, 4),
-        ("h100-80gb", "p5.4xlarge", 1, 1),
-        ("h200-141gb", "p5en.48xlarge", 8, 16),
-        ("b200", "p6-b200.48xlarge", 8, 8),
+    for name, machine_type, count, memory_mib, efa_interfaces in (
+        ("cpu", "m7i.2xlarge", 0, 32768, 0),
+        ("t4", "g4dn.xlarge", 1, 16384, 0),
+        ("a10g", "g5.xlarge", 1, 16384, 0),
+        ("l4", "g6.xlarge", 1, 16384, 0),
+        ("l40s", "g6e.xlarge", 1, 32768, 0),
+        ("a100-40gb", "p4d.24xlarge", 8, 1179648, 4),
+        ("a100-80gb", "p4de.24xlarge", 8, 1179648, 4),
+        ("h100-80gb", "p5.4xlarge", 1, 262144, 1),
+        ("h200-141gb", "p5en.48xlarge", 8, 2097152, 16),
+        ("b200", "p6-b200.48xlarge", 8, 2097152, 8),
     )
 }
 

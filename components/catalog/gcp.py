@@ -115,6 +115,22 @@ NOT_ON_DEMAND = ("on-demand",)
 """Google's page "Consumption options" of AI Hypercomputer, read 2026-12-01: A4 and A3 Ultra come by future reservation,
 flex-start and spot. Flex-start is no rung of a ladder."""
 
+MEMORY_GIB: Mapping[str, int] = {
+    "cpu": 32,
+    "t4": 15,
+    "l4": 16,
+    "a100-40gb": 85,
+    "a100-80gb": 170,
+    "h100-80gb": 1872,
+    "h100-mega-80gb": 1872,
+    "h200-141gb": 2952,
+    "b200": 3968,
+    "tpu-v5e": 192,
+}
+"""Memory of the machine types below. It limits what a pod may take and decides nothing else. Sources, read 2026-12-01:
+the column MemoryGiB of the same catalog for A2, Google's page "Accelerator-optimized machine family" for A3 High, and
+192 GiB for ct5lp-hightpu-4t in a repository's notes. The other rows are unresolved: from memory, not looked up."""
+
 _CPUS_AND_GPUS = {
     name: Machine(
         machine_type=machine_type,
@@ -123,6 +139,7 @@ _CPUS_AND_GPUS = {
         fabric=fabric,
         source=SOURCE,
         as_of=AS_OF,
+        memory_mib=MEMORY_GIB[name] * 1024,
         gpu_type=gpu_type,
         zones=zones_listed(name, ZONES),
         disk_type=disk_type,
@@ -151,6 +168,7 @@ MACHINES: Mapping[str, Machine] = {
         disk_type=PERSISTENT,
         source=SOURCE,
         as_of=AS_OF,
+        memory_mib=MEMORY_GIB["tpu-v5e"] * 1024,
         topologies=("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
         tpu_type="tpu-v5-lite-podslice",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -27,6 +28,14 @@ FLOAT8_CAPABILITY = (8, 9)
 """Compute capability from which torch multiplies 8-bit floats; the serving workload asks its GPU for the same."""
 
 
+EVICTION_MIB = 100
+RESERVED = ((4 * 1024, 25), (4 * 1024, 20), (8 * 1024, 10), (112 * 1024, 6), (sys.maxsize, 2))
+"""MiB of memory and the percentage of them that GKE reserves on a node, band by band, and what it keeps free for
+evictions (Google's page "Plan GKE Standard node sizes" by way of hatemosphere/gke-node-allocatable-memory-calculator,
+read 2026-12-01). EKS reserves less: 255 MiB, 11 MiB for each pod that fits and the same 100 MiB (unresolved: from
+memory, not looked up), so the larger reserve serves both."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """What carries an accelerator on one target."""
@@ -49,6 +58,8 @@ class Machine:
     """Rungs of a ladder, by their names in stack files, on which the target does not sell it."""
     disk_type: str = ""
     """GCP only: type of a node's boot disk."""
+    memory_mib: int = 0
+    """Memory of the machine, in MiB; 0 on target local, whose slots share one."""
     architecture: str = "amd64"
     """Of its processors, as container images name it."""
     gpu_type: str = ""
@@ -59,6 +70,15 @@ class Machine:
     """TPU only: what nodes carry as label cloud.google.com/gke-tpu-accelerator."""
     efa_interfaces: int = 0
     """Fabric efa only: interfaces a node has, which is its count of the resource vpc.amazonaws.com/efa."""
+
+    @property
+    def pod_memory_mib(self) -> int:
+        """Memory that pods may use, in MiB: what is left when the node's own processes have their part."""
+        left, reserved = self.memory_mib, EVICTION_MIB
+        for width, percent in RESERVED:
+            band = min(left, width)
+            reserved, left = reserved + band * percent // 100, left - band
+        return self.memory_mib - reserved
 
 
 @dataclass(frozen=True)

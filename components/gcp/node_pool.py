@@ -39,7 +39,12 @@ container v1, read 2026-12-01."""
 NO_CONSOLIDATION = {"consolidationThreshold": 0, "gpuConsolidationThreshold": 0}
 """No node counts as underused while a pod is on it: the autoscaler removes empty nodes only. Source: Google's reference
 of the custom resource ComputeClass, whose example has both values, read 2026-12-01."""
-NOTICES = {Capacity.RESERVED: None, Capacity.ON_DEMAND: None, Capacity.SPOT: SPOT_NOTICE_SECONDS}
+NOTICES = {
+    Capacity.RESERVED: None,
+    Capacity.ON_DEMAND: None,
+    Capacity.SPOT: SPOT_NOTICE_SECONDS - SYSTEM_SECONDS,
+}
+"""Seconds that the workload's pods have by rung."""
 
 
 def capacity(rung: Capacity, reservation: str | None) -> NodePoolNodeConfigArgsDict:
@@ -129,6 +134,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
             resources={resource: self.machine.count} if resource else {},
             accelerators=self.machine.count,
             architecture=self.machine.architecture,
+            memory_mib=self.machine.pod_memory_mib,
             max_nodes=self.pool.max_nodes,
             rungs=tuple(Rung(rung, self._labels(rung), NOTICES[rung]) for rung in self.rungs),
             topology_keys=(ZONE_LABEL,),

@@ -14,6 +14,8 @@ from components.naming import physical_name
 
 LONGEST_JOB = 50
 """Characters of a Job's name: pods are called NAME-INDEX and their host names hold 63."""
+ATTEMPT = "skerry.dev/attempt"
+"""Annotation of pods with the number of the attempt, from the second one on."""
 
 
 def job(
@@ -24,9 +26,11 @@ def job(
     *,
     namespace: Input[str],
     opts: ResourceOptions,
+    attempt: int = 1,
     **spec: Any,
 ) -> k8s.batch.v1.Job:
-    """A Job.
+    """A Job. No autoscaler evicts its pods. A changed Job is deleted before the new one is made, so that the old pods are
+    asked to stop first.
 
     Args:
         name: of the resource.
@@ -35,9 +39,14 @@ def job(
         pod: from `pods.pod`.
         namespace: where it runs.
         opts: parent and what must be there before.
+        attempt: a higher number makes another Job that does the same.
         spec: how many pods, how often again, and what else a Job has.
     """
-    template = {"metadata": {"labels": pods.labels(component, title)}, "spec": pod}
+    annotations = {**pods.KEEP, **({ATTEMPT: str(attempt)} if attempt > 1 else {})}
+    template = {
+        "metadata": {"labels": pods.labels(component, title), "annotations": annotations},
+        "spec": pod,
+    }
     whole = pods.plain({**spec, "template": template})
     return k8s.batch.v1.Job(
         f"{name}-job",
@@ -48,13 +57,12 @@ def job(
             "annotations": pods.NO_AWAIT,
         },
         spec=whole,
-        opts=opts,
+        opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True)),
     )
 
 
 def job_name(title: str, spec: Mapping[str, Any]) -> Output[str]:
-    """A name that holds the digest of all that a Job does. A Job cannot be changed, so another one is made, and the old
-    one goes when the new one is there."""
+    """A name that holds the digest of all that a Job does. A Job cannot be changed, so another one is made."""
     digest = Output.json_dumps(pods.plain(spec), sort_keys=True).apply(
         lambda text: hashlib.sha256(text.encode()).hexdigest()
     )

@@ -21,6 +21,12 @@ REQUESTS, WORK = "skerry-requests", "skerry-work"
 """Priority classes, made by `K8sPriorities`: pods that answer requests, and pods that do work which can start again."""
 SYSTEM = "system-cluster-critical"
 """Priority class that every cluster has, for agents that the cluster itself needs."""
+KEEP = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+"""Annotation of a pod that the autoscaler must not evict to remove its node: its work would be lost or interrupted.
+GKE's autoscaler reads the same annotation (kubernetes/autoscaler, cluster-autoscaler/FAQ.md, "What types of pods can
+prevent CA from removing a node?", read 2026-12-01)."""
+PART_OF = {"app.kubernetes.io/part-of": "skerry"}
+"""Label of every pod."""
 
 
 def plain(manifest: Mapping[str, Any]) -> Json:
@@ -33,7 +39,7 @@ def labels(component: str, instance: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": component,
         "app.kubernetes.io/instance": instance,
-        "app.kubernetes.io/part-of": "skerry",
+        **PART_OF,
         "app.kubernetes.io/managed-by": "pulumi",
     }
 
@@ -114,13 +120,25 @@ def pod(main: Json, account: Any, priority: str, **more: Any) -> Json:
 
 
 def placed(placement: Placement) -> Json:
-    """Fields of a pod that put it on a pool."""
+    """Fields of a pod that put it on a node of a pool, alone: no other pod of Skerry shares the node, whichever run,
+    service or namespace it is of. Without this, pods that request no accelerator share one."""
     return {
         "nodeSelector": {**placement.node_selector, "kubernetes.io/arch": placement.architecture},
         "tolerations": [
             {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
             for taint in placement.tolerations
         ],
+        "affinity": {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "labelSelector": {"matchLabels": PART_OF},
+                        "namespaceSelector": {},
+                        "topologyKey": HOSTNAME,
+                    }
+                ]
+            }
+        },
     }
 
 
@@ -163,9 +181,19 @@ def spread(placement_keys: Sequence[str], chosen: Mapping[str, str]) -> list[Jso
 
 
 def whole_node(placement: Placement, cpu: str, memory: str) -> Json:
-    """Requests of a pod that takes a node's accelerators. CPU and memory have no limit: the node is all its own."""
+    """Resources of a pod that `placed` puts on a node alone. Memory is limited to what the node has for pods, so that
+    the pod is ended before the node's own processes are. CPU has no limit.
+
+    Args:
+        placement: of the pool.
+        cpu: least CPU, in Kubernetes' units.
+        memory: least memory, in Kubernetes' units.
+    """
     extended = {name: str(count) for name, count in placement.resources.items()}
-    return {"requests": {"cpu": cpu, "memory": memory, **extended}, "limits": extended}
+    return {
+        "requests": {"cpu": cpu, "memory": memory, **extended},
+        "limits": {"memory": f"{placement.memory_mib}Mi", **extended},
+    }
 
 
 def policy(chosen: Mapping[str, str], ingress: Sequence[Json] = (), egress: Sequence[Json] = ()) -> Json:

@@ -92,7 +92,7 @@ def cluster_rules(
         yield from _reservations_lie_in_a_network(parts, networks)
     yield from _answers_can_end(parts)
     yield from _models_can_be_had(parts, bucket)
-    yield from _replicas_can_be_replaced(parts, name)
+    yield from _replicas_can_be_replaced(parts)
     yield from _autoscalers_can_see_the_load(parts, name)
 
 
@@ -145,12 +145,11 @@ def _reservations_lie_in_a_network(parts: Parts, networks: Mapping[str, Zoned]) 
             )
 
 
-def _replicas_can_be_replaced(parts: Parts, target: str) -> Iterable[Mistake]:
-    """A new replica stands before an old one goes, and one with accelerators takes a node of its own."""
+def _replicas_can_be_replaced(parts: Parts) -> Iterable[Mistake]:
+    """A new replica is ready before an old one stops, and each takes a node of its own."""
     for index, pool in parts.pools:
-        carries = pool.accelerator in accelerators_on(target) and machine(target, pool.accelerator).count
         replicas = sum(service.most for _, service in parts.services if service.pool == pool.name)
-        if carries and replicas == pool.max_nodes:
+        if replicas == pool.max_nodes:
             yield Mistake(
                 f"pools[{index}].max_nodes",
                 pool.max_nodes,

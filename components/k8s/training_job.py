@@ -1,4 +1,4 @@
-"""A training run on a cluster: one indexed Job whose workers meet by name."""
+"""A training run on a cluster: one indexed Job whose workers meet at a store beside it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,33 @@ from pulumi import Input, Output, ResourceOptions
 from components.contracts import Placement, TrainingRun
 from components.k8s import jobs, pods
 from components.k8s.identity import K8sIdentity
+from components.k8s.rendezvous import ADDRESS, POD_IP, K8sRendezvous
 from components.settings.items import TrainingSettings
 
 COMPONENT = "training"
-RENDEZVOUS_PORT = 29400
 RESTARTS = 3
-"""How often torchrun starts its workers anew after one has failed."""
+"""How often torchrun starts its workers again after one has failed, and how often a pod is replaced after its launcher
+has failed. The lowest numbers that survive a bad machine and a chance fault; a fault of the program ends the run after
+16 tries on each node."""
+MIN_NODES = 1
+"""Nodes with which a run goes on. The batch is the same with fewer, so the result is too; it takes longer."""
+JOIN_SECONDS = 7200
+"""How long a launcher waits for MIN_NODES: an autoscaler may take 15 minutes for each of three rungs (its default
+--max-node-provision-time; kubernetes/autoscaler, cluster-autoscaler/FAQ.md, read 2026-12-01), and more than one try."""
+READ_SECONDS = 300
+"""How long a launcher waits for the store: until its pod has an image and is ready on a node that is there."""
+LAST_CALL_SECONDS = 60
+"""How long launchers that could begin wait for more: nodes of one scale-up arrive close together."""
 GRACE_SECONDS = 120
-JOB, JOB_LABEL = "JOB", "batch.kubernetes.io/job-name"
-"""Variable that tells a pod what its Job is called, by the label that Kubernetes gives it."""
-UNUSABLE, STOPPED = [2], [75, 143]
-"""Exit codes of the training: a setting cannot be used; it was asked to stop and can go on."""
+"""How long a pod may take to stop where no capacity of its pool is taken away sooner."""
+MARGIN_SECONDS = 5
+"""What of it a launcher leaves itself to end its workers and report their exit code."""
+JOB, JOB_LABEL = "JOB_UID", "batch.kubernetes.io/controller-uid"
+"""Variable with the UID of the pod's Job, by the label that Kubernetes gives the pod. A Job that is made again meets
+anew: a rendezvous that has ended well takes nobody in."""
+UNUSABLE, STOPPED = [2], [69, 75, 143]
+"""Exit codes of the launcher: a setting cannot be used; it met nobody or lost the store, or was asked to stop, and can
+go on (workloads/training/torchrun.py)."""
 FAILURE_POLICY = {
     "rules": [
         {
@@ -37,7 +53,11 @@ FAILURE_POLICY = {
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
 }
-"""What another try cannot mend ends the run; a node that is taken away is not the run's failure."""
+"""An error that another try cannot fix ends the run. Waiting for nodes and losing one do not count as failures."""
+SUCCESS_POLICY = {"rules": [{"succeededCount": 1}]}
+"""A launcher ends with 0 only when the model is published. A pod that comes later has nothing left to do."""
+STORE_ELSEWHERE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""The workers of a round meet at their own first one. Otherwise they would use the launchers' store."""
 SHARED_MEMORY = "/dev/shm"
 """Where processes of a node pass tensors to each other. A container's own has 64 MiB."""
 
@@ -69,29 +89,37 @@ class K8sTrainingJob(pulumi.ComponentResource):
         chosen = pods.selector(COMPONENT, title)
         uri = Output.concat(warm, f"/training/{run.name}/{digest[:12]}")
         child = ResourceOptions(parent=self)
-        self.service = k8s.core.v1.Service(
-            f"{name}-service",
-            metadata={"name": title, "namespace": namespace, "annotations": pods.NO_AWAIT},
-            # Workers look each other up before they are ready.
-            spec=pods.plain({"clusterIP": "None", "publishNotReadyAddresses": True, "selector": chosen}),
-            opts=child,
+        self.rendezvous = K8sRendezvous(
+            f"{name}-rendezvous", run.name, namespace=namespace, image=image, workers=chosen, opts=child
         )
+        to_store = {
+            "to": [{"podSelector": {"matchLabels": self.rendezvous.chosen}}],
+            "ports": self.rendezvous.ports,
+        }
         self.policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-policy",
             metadata={"name": title, "namespace": namespace},
             spec=pods.policy(
                 chosen,
                 ingress=[{"from": [{"podSelector": {"matchLabels": chosen}}]}],
-                egress=[{"to": [{"podSelector": {"matchLabels": chosen}}]}, *pods.reach(identity.egress)],
+                egress=[
+                    {"to": [{"podSelector": {"matchLabels": chosen}}]},
+                    to_store,
+                    *pods.reach(identity.egress),
+                ],
             ),
             opts=child,
         )
         main = pods.container(
             COMPONENT,
             image,
-            _torchrun(run, placement, digest, uri),
+            _torchrun(run, placement, digest, uri, self.rendezvous.endpoint),
             pods.whole_node(placement, cpu="1", memory="4Gi"),
-            env=[{"name": JOB, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_LABEL}']"}}}],
+            environment=STORE_ELSEWHERE,
+            env=[
+                {"name": JOB, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_LABEL}']"}}},
+                ADDRESS,
+            ],
             volumeMounts=[{"name": "shared-memory", "mountPath": SHARED_MEMORY}],
         )
         template = pods.pod(
@@ -99,10 +127,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
             identity.name,
             pods.WORK,
             restartPolicy="Never",
-            subdomain=title,
-            # The first pod knows itself by its own host name, so that is what all call it.
-            dnsConfig={"searches": [f"{title}.{pods.NAMESPACE}.svc.cluster.local"]},
-            terminationGracePeriodSeconds=GRACE_SECONDS,
+            terminationGracePeriodSeconds=grace_seconds(placement),
             volumes=[{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}],
             **pods.placed(placement),
         )
@@ -112,34 +137,55 @@ class K8sTrainingJob(pulumi.ComponentResource):
             title,
             template,
             namespace=namespace,
-            opts=ResourceOptions(parent=self, depends_on=[self.service, self.policy]),
+            opts=ResourceOptions(parent=self, depends_on=[self.rendezvous, self.policy]),
+            attempt=run.attempt,
             completionMode="Indexed",
             completions=run.workers,
             parallelism=run.workers,
-            backoffLimit=RESTARTS * run.workers,
+            # For each worker: one bad node must not use up what the others have.
+            backoffLimitPerIndex=RESTARTS,
             podFailurePolicy=FAILURE_POLICY,
+            successPolicy=SUCCESS_POLICY,
         )
         declared: Mapping[str, object] = {"steps": run.steps, "seed": run.seed, "workers": run.workers}
         self.run = TrainingRun(
             run.name,
-            self.job.urn.apply(lambda _: uri),
+            # Not an output of the Job: a Job that is replaced would take along whatever names the folder.
+            uri,
             Output.from_input(digest),
             Output.from_input(declared),
         )
         self.register_outputs({"uri": uri, "digest": digest})
 
 
-def _torchrun(run: TrainingSettings, placement: Placement, digest: str, uri: Output[str]) -> list[Input[str]]:
+def grace_seconds(placement: Placement) -> int:
+    """How long a pod of a pool may take to stop: the shortest notice that one of its rungs gives."""
+    notices = [rung.notice_seconds for rung in placement.rungs if rung.notice_seconds is not None]
+    return min([GRACE_SECONDS, *notices])
+
+
+def _torchrun(
+    run: TrainingSettings, placement: Placement, digest: str, uri: Output[str], endpoint: str
+) -> list[Input[str]]:
+    times = {
+        "join_timeout": JOIN_SECONDS,
+        "read_timeout": READ_SECONDS,
+        "last_call_timeout": LAST_CALL_SECONDS,
+    }
     return [
         *("python", "-m", "workloads.training.torchrun"),
-        *("--nnodes", str(run.workers)),
+        *("--nnodes", f"{MIN_NODES}:{run.workers}"),
         *("--nproc-per-node", str(max(1, placement.accelerators))),
         *("--rdzv-backend", "c10d"),
-        *("--rdzv-id", digest[:12]),
-        *("--rdzv-endpoint", f"$({JOB})-0:{RENDEZVOUS_PORT}"),
+        *("--rdzv-id", f"$({JOB})"),
+        *("--rdzv-endpoint", endpoint),
+        *("--rdzv-conf", ",".join(["is_host=false", *(f"{name}={value}" for name, value in times.items())])),
+        *("--local-addr", f"$({POD_IP})"),
         *("--max-restarts", str(RESTARTS)),
-        *("--shutdown-timeout", str(GRACE_SECONDS - 10)),
+        *("--shutdown-timeout", str(grace_seconds(placement) - MARGIN_SECONDS)),
         *("-m", "workloads.training.train"),
+        # The run is the same one over its Jobs, so that a new one takes over the lease on the checkpoints.
+        *("--run-id", digest[:12]),
         *("--output", uri),
         *("--checkpoints", Output.concat(uri, "-checkpoints")),
         *("--steps", str(run.steps)),

@@ -85,6 +85,7 @@ class LocalRegion(pulumi.ComponentResource):
                 "threads": pool.threads,
                 "steps": run.steps,
                 "seed": run.seed,
+                "attempt": run.attempt,
                 "output_parent": pulumi.Output.concat(self.tiers.warm, "/training/", run.name),
             },
             self._child(),

@@ -44,6 +44,8 @@ class LocalTrainingJobArgs(TypedDict):
     """Optimizer steps."""
     seed: int
     """Fixes initial weights and the order of the data."""
+    attempt: int
+    """A higher number runs it again."""
     output_parent: Input[str]
     """file:// URI of the folder that the export goes under."""
 
@@ -53,7 +55,11 @@ class LocalTrainingJob(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LocalTrainingJobArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:LocalTrainingJob", name, {}, opts)
-        settings = {"workers": args["workers"], "steps": args["steps"], "seed": args["seed"]}
+        settings = {name: args[name] for name in ("workers", "steps", "seed")}
+        if (
+            args["attempt"] > 1
+        ):  # absent on the first, so that runs made before attempts were counted stay as they are
+            settings["attempt"] = args["attempt"]
         self.task = Task(
             f"{name}-task",
             program=f"train-{name}",

@@ -145,6 +145,11 @@ class TrainingSettings(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=0, description="Fixes the initial weights and the order of the data."
     )
+    attempt: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="Raise it to start the run again, for example after it has failed. A run with checkpoints "
+        "continues from the last one.",
+    )
 
 
 class ModelSettings(Frozen):

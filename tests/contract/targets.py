@@ -17,7 +17,7 @@ from tests.stand_ins import StandIns
 Served = dict[tuple[str, str], tuple[str, str]]
 """Region and service -> URI and digest of the model that its replicas load."""
 
-POOLS = {"train": 2, "serve": 3}
+POOLS = {"train": 2, "serve": 4}
 PIN = f"sha256:{'1' * 64}"
 
 

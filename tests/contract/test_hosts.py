@@ -142,7 +142,7 @@ def test_a_rungs_nodes_are_told_from_all_others(case: Case) -> None:
 
 def test_only_spot_is_taken_away_with_a_notice(case: Case) -> None:
     notices = {rung.kind: rung.notice_seconds for rung in placement(case).rungs}
-    assert notices[Capacity.ON_DEMAND] is None and (notices[Capacity.SPOT] or 0) >= 30
+    assert notices[Capacity.ON_DEMAND] is None and (notices[Capacity.SPOT] or 0) >= 25
 
 
 def test_nothing_lands_on_a_pool_of_accelerators_by_accident(case: Case) -> None:

@@ -71,7 +71,7 @@ def too_many_workers(region: Region, settings: StackSettings) -> None:
 
 def too_many_replicas(region: Region, settings: StackSettings) -> None:
     version = region.publish(settings.models[1], None)
-    region.serve(ServiceSettings(name="first", model="assistant", pool="serve", replicas=2), version)
+    region.serve(ServiceSettings(name="first", model="assistant", pool="serve", replicas=3), version)
     region.serve(ServiceSettings(name="second", model="assistant", pool="serve", replicas=2), version)
 
 
@@ -79,7 +79,7 @@ def too_many_replicas(region: Region, settings: StackSettings) -> None:
     ("ask", "words"),
     [
         (too_many_workers, ("'big'", "asks for 3", "'train'", "2 of 2 left")),
-        (too_many_replicas, ("'second'", "asks for 2", "'serve'", "1 of 3 left")),
+        (too_many_replicas, ("'second'", "asks for 2", "'serve'", "1 of 4 left")),
     ],
 )
 def test_a_pool_refuses_more_than_it_has_left(

@@ -125,6 +125,7 @@ class Monitor(MockMonitor):
             aliases=aliases,
             protect=request.protect,
             retain_on_delete=request.retainOnDelete,
+            delete_before_replace=request.deleteBeforeReplace,
             ignore_changes=tuple(request.ignoreChanges),
             markers=markers,
         )

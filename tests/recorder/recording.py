@@ -43,6 +43,7 @@ class Registered:
     protect: bool = False
     """Also where the parent passes it on."""
     retain_on_delete: bool = False
+    delete_before_replace: bool = False
     ignore_changes: tuple[str, ...] = ()
     additional_secret_outputs: tuple[str, ...] = ()
     secret_inputs: frozenset[str] = frozenset()

@@ -150,13 +150,11 @@ class TrainConfig:
         require("pattern", bool(self.pattern), "a file name pattern")
         require("output", bool(self.output), "a path, file://, s3:// or gs:// address")
         parts = world * max(1, self.accumulate)
-        if self.batch < 1 or self.batch % parts:
-            below = self.batch // parts * parts
-            fitting = [size for size in (below, below + parts) if size > 0] or [parts]
+        if self.batch < parts:
             of_parts = f" times accumulate={self.accumulate}" if self.accumulate > 1 else ""
             found.append(
-                f"batch={self.batch}: must be a positive multiple of the {world} workers{of_parts}, each takes "
-                f"an equal share; try {' or '.join(map(str, fitting))}, or another number of workers"
+                f"batch={self.batch}: must be at least 1 sequence for each of the {world} workers{of_parts}; "
+                f"try {parts} or more, or fewer workers"
             )
         for name in ("output", "data"):
             try:

@@ -44,9 +44,10 @@ def take_step(run: Run) -> tuple[Tensor, Tensor]:
     config = run.config
     asked = time.perf_counter()
     starts = run.workers.share(run.sampler.take(config.batch))
-    rows = windows(run.corpus.training, starts, config.model.context)  # (B / world, T + 1)
+    rows = windows(run.corpus.training, starts, config.model.context)  # (about B / world, T + 1)
     run.data_wait += time.perf_counter() - asked
-    loss = gradients(run.parallel, on_device(rows, run.device), config)
+    share = len(rows) * run.workers.world / config.batch  # 1 where all workers have equally many rows
+    loss = gradients(run.parallel, on_device(rows, run.device), config, share)
     norm = clip(run.model, config.clip)
     rate = learning_rate(config, run.step)
     for group in run.optimizer.param_groups:
@@ -63,16 +64,19 @@ def on_device(rows: Tensor, device: torch.device) -> Tensor:
     return rows.to(device, non_blocking=True)
 
 
-def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig) -> Tensor:
-    """Add the gradients of this worker's rows, averaged over the workers; its own mean loss in nats per token.
+def gradients(parallel: torch.nn.Module, rows: Tensor, config: TrainConfig, share: float = 1.0) -> Tensor:
+    """Add the gradients of this worker's rows, averaged over the workers; return its own loss in nats per token.
 
-    Equal shares make the average the global mean. The rows are taken in equal parts, see `exchange`.
+    `share` is the number of this worker's rows over the mean number of rows of a worker. It weights the loss, so that
+    the average over the workers is the mean over all rows. The rows are taken in `accumulate` parts, see `exchange`.
     """
     total = torch.zeros((), device=rows.device)
-    parts = rows.chunk(config.accumulate)
+    parts = rows.tensor_split(
+        config.accumulate
+    )  # as many on every worker: under FSDP each part is an exchange
     for number, part in enumerate(parts, 1):
         with exchange(parallel, last=number == len(parts)):
-            loss = losses(parallel, part, config).mean() / len(parts)
+            loss = losses(parallel, part, config).mean() * (share * len(part) / len(rows))
             loss.backward()
         total += loss.detach()
     return total

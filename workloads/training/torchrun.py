@@ -5,17 +5,23 @@
 Takes torchrun's own arguments. 0: all workers ended well. Else the code of the first worker that failed in the last
 try (the lowest rank's where torchrun, which looks ten times a second, finds several), 128 + the signal's number where
 it was killed. A launcher that gets SIGTERM hands it on, waits --shutdown-timeout seconds (torchrun's; 30) for its
-workers and ends with what they ended with: 75 when the run was kept. See train.py.
+workers and ends with what they ended with: 75 when the run was kept. See train.py. 69: the rendezvous failed, not the
+training. The store could not be reached or was lost, or too few machines came in time. Start the launcher again.
 
-Two things are otherwise than torch's agent does them: workers that stop since a machine joins or another one failed
-have --shutdown-timeout too (torch gives them 30 seconds whatever it says), and a run whose --stop-at is over is not
-started again.
+This launcher differs from torch's agent in four points:
+- Workers that stop because a machine joins or another worker failed have --shutdown-timeout seconds, too. torch gives
+  them 30 seconds.
+- A run whose --stop-at is over is not started again.
+- A restart that was caused by the loss of a machine does not count against --max-restarts.
+- A launcher that fails leaves the rendezvous open, so that it can be started again and join the other launchers.
 """
 
 import os
+import secrets
 import sys
 import tempfile
 import time
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -23,21 +29,53 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import DistNetworkError, DistStoreError  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed import run as torchrun
-from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerState
+from torch.distributed.elastic.agent.server.api import DEFAULT_ROLE, RunResult, WorkerGroup, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher import api
 
 from workloads.training.preemption import PREEMPTED
 from workloads.training.workers import LEFT_CODES
 
+UNAVAILABLE = 69  # sysexits.h, EX_UNAVAILABLE: the rendezvous failed; another try may succeed
 ABOUT = 5.0  # seconds: what the machines' clocks may differ by; too few to begin again, too
 
 
 class Agent(LocalElasticAgent):
     """Starts the workers of this machine and watches them, as torch's does but for what is said above."""
+
+    _peers: frozenset[bytes] = frozenset()
+    """Tokens of the launchers in the current round of the rendezvous."""
+    _failed = False
+    """Whether the workers of this machine failed, so that the next round follows a restart that counts."""
+
+    def run(self, role: str = DEFAULT_ROLE) -> RunResult:
+        self._token = secrets.token_bytes(8)
+        handler = self._worker_group.spec.rdzv_handler
+        # torch closes the rendezvous however the launcher ends, and a closed rendezvous refuses everybody.
+        close, handler.shutdown = handler.shutdown, lambda: True
+        result: RunResult = super().run(role)  # pyright: ignore[reportCallIssue, reportAssignmentType]
+        if not result.is_failed():
+            handler.shutdown = close
+        return result
+
+    def _rendezvous(self, worker_group: WorkerGroup) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        super()._rendezvous(worker_group)  # pyright: ignore[reportCallIssue]
+        before, self._peers = self._peers, self._exchange_tokens(worker_group)
+        if self._failed and before - self._peers:
+            self._remaining_restarts += 1
+        self._failed = False
+
+    def _exchange_tokens(self, worker_group: WorkerGroup) -> frozenset[bytes]:
+        """The tokens of all launchers of this round. Waits until every launcher has written its own."""
+        store, size = worker_group.store, worker_group.group_world_size or 1
+        assert store, "the rendezvous gave it"
+        store.set(f"launcher/{worker_group.group_rank}", self._token)
+        return frozenset(store.multi_get([f"launcher/{rank}" for rank in range(size)]))
 
     # The types that torch gives to what it measures by its decorator `prof` are not those of methods.
     def _initialize_workers(self, worker_group: WorkerGroup) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -59,6 +97,7 @@ class Agent(LocalElasticAgent):
         left = result.state == WorkerState.FAILED and {each.exitcode for each in result.failures.values()}
         if left == {PREEMPTED} and time.time() > _stop_at(worker_group.spec.args) - ABOUT:
             self._remaining_restarts = 0
+        self._failed = result.state in (WorkerState.FAILED, WorkerState.UNHEALTHY)
         return result
 
 
@@ -91,6 +130,9 @@ def main(arguments: Sequence[str]) -> int:
         except SignalException as stopped:
             codes = {int(file.read_text()) for file in Path(folder).iterdir()}
             return codes.pop() if len(codes) == 1 else 128 + stopped.sigval
+        except (RendezvousError, DistStoreError, DistNetworkError):
+            traceback.print_exc()
+            return UNAVAILABLE
         return 0
 
 

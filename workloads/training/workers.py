@@ -87,9 +87,12 @@ class Workers:
         )
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This worker's equal part of a batch; the parts in the order of ranks are the batch."""
-        part = len(rows) // self.world
-        return rows[self.rank * part : (self.rank + 1) * part]
+        """This worker's part of a batch; the parts in the order of ranks are the batch.
+
+        The sizes of two parts differ by at most one row.
+        """
+        first, end = (rank * len(rows) // self.world for rank in (self.rank, self.rank + 1))
+        return rows[first:end]
 
     def group(self) -> ProcessGroup | None:
         """A group of all workers for talk beside the training, over the CPU; None for one worker. All must call it."""

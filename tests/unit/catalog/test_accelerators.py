@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -167,3 +168,9 @@ def test_float8_is_multiplied_from_ada_on() -> None:
     assert {row.name for row in ACCELERATORS if row.multiplies_float8} == {
         *("l4", "l40s", "h100-80gb", "h100-mega-80gb", "h200-141gb", "b200")
     }
+
+
+@pytest.mark.parametrize(("gib", "left_mib"), [(4, 2972), (16, 13622), (128, 121429), (256, 249880)])
+def test_a_node_keeps_a_share_of_its_memory_that_falls_with_its_size(gib: int, left_mib: int) -> None:
+    row = replace(machine("aws", "cpu"), memory_mib=gib * 1024)
+    assert row.pod_memory_mib == left_mib

@@ -87,6 +87,11 @@ def test_a_row_has_the_architecture_of_its_instance_type(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
+def test_a_row_has_the_memory_of_its_instance_type(name: str) -> None:
+    assert machine("aws", name).memory_mib == facts_of(name)["MemoryInfo"]["SizeInMiB"]
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_nodes_reach_each_other_by_efa_where_the_instance_type_has_it(name: str) -> None:
     network = facts_of(name)["NetworkInfo"]
     assert machine("aws", name).fabric == ("efa" if network["EfaSupported"] else "ethernet")

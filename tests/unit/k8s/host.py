@@ -43,6 +43,7 @@ PIN = f"sha256:{'2' * 64}"
 STORE = Egress("203.0.113.7/32", 443)
 PULL_SECRET = "registry-of-ours"
 TARGET = ClusterTarget(images=ImageSettings(**IMAGES), image_pull_secrets=(PULL_SECRET,))
+MEMORY_MIB, NOTICE_SECONDS = 30_000, 25
 CALLER, RESOLVER = "192.0.2.0/24", "192.0.2.53/32"
 ENDPOINT = EndpointSettings(
     request_timeout_seconds=111,
@@ -75,8 +76,12 @@ class PlainHost:
             resources={"example.com/chip": self._accelerators} if self._accelerators else {},
             accelerators=self._accelerators,
             architecture="arm64",
+            memory_mib=MEMORY_MIB,
             max_nodes=pool.max_nodes,
-            rungs=(Rung(Capacity.ON_DEMAND, {"rung": "on-demand"}, None),),
+            rungs=(
+                Rung(Capacity.SPOT, {"rung": "spot"}, NOTICE_SECONDS),
+                Rung(Capacity.ON_DEMAND, {"rung": "on-demand"}, None),
+            ),
             topology_keys=("topology.kubernetes.io/zone",),
         )
 

@@ -13,6 +13,7 @@ from tests.recorder import Recording, Registered
 from tests.unit.k8s.host import (
     CALLER,
     IDLE,
+    MEMORY_MIB,
     RESOLVER,
     SECOND,
     SERVICE,
@@ -32,7 +33,7 @@ def region() -> Recording:
 
 def runners(recording: Recording) -> list[Registered]:
     found = [made for kind in RUNNING for made in recording.of(kind)]
-    assert len(found) == 7, "a run, two versions, three services and the gateway"
+    assert len(found) == 8, "a run, its rendezvous, two versions, three services and the gateway"
     return found
 
 
@@ -156,10 +157,12 @@ def test_what_reads_a_tier_may_reach_it_and_the_gateway_may_not(region: Recordin
         chosen = policy["podSelector"].get("matchLabels", {})
         if chosen:
             reaches = [rule for rule in policy["egress"] if rule in to_store]
-            assert bool(reaches) == (chosen != pods.GATEWAY)
+            assert bool(reaches) == (chosen["app.kubernetes.io/name"] not in ("gateway", "rendezvous"))
 
 
-@pytest.mark.parametrize("name", ["gateway", "dns", "default-deny", "publish-coder", "train-coder"])
+@pytest.mark.parametrize(
+    "name", ["gateway", "dns", "default-deny", "publish-coder", "train-coder", "rendezvous-coder"]
+)
 def test_no_service_takes_the_name_of_anything_else(name: str) -> None:
     recording = whole_region((SERVICE.model_copy(update={"name": name}), SECOND))
     given = [
@@ -172,3 +175,34 @@ def test_no_service_takes_the_name_of_anything_else(name: str) -> None:
 
 def test_a_destination_is_named_once() -> None:
     assert len(pods.reach([STORE, STORE, Egress("203.0.113.7/32", 80)])) == 2
+
+
+def test_no_pod_takes_more_memory_than_it_is_limited_to(region: Recording) -> None:
+    for container in containers(region):
+        assert re.fullmatch(r"[0-9]+[GM]i", container["resources"]["limits"]["memory"]), container["name"]
+
+
+def test_a_pod_on_a_pool_may_use_what_its_node_has_for_pods(region: Recording) -> None:
+    placed = [made for made in runners(region) if "nodeSelector" in template_of(made)]
+    limits = {template_of(made)["containers"][0]["resources"]["limits"]["memory"] for made in placed}
+    assert len(placed) == 4 and limits == {f"{MEMORY_MIB}Mi"}
+
+
+def test_a_pod_on_a_pool_shares_its_node_with_no_other_pod_of_ours(region: Recording) -> None:
+    for made in runners(region):
+        if "nodeSelector" in template_of(made):
+            (term,) = template_of(made)["affinity"]["podAntiAffinity"][
+                "requiredDuringSchedulingIgnoredDuringExecution"
+            ]
+            assert (term["namespaceSelector"], term["topologyKey"]) == ({}, "kubernetes.io/hostname")
+            for other in runners(region):
+                labels = other.inputs["spec"]["template"]["metadata"]["labels"]
+                assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_no_autoscaler_evicts_what_would_lose_its_work(region: Recording) -> None:
+    keep = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    for made in runners(region):
+        metadata = made.inputs["spec"]["template"]["metadata"]
+        works = metadata["labels"]["app.kubernetes.io/name"] in ("training", "publishing", "rendezvous")
+        assert (keep.items() <= metadata.get("annotations", {}).items()) == works

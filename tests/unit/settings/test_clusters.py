@@ -237,15 +237,16 @@ def test_an_autoscaler_has_a_range(target: str, replicas: int, most: int) -> Non
     assert set(found) & {"services[0].max_replicas", "services[0].replicas"}
 
 
-def test_a_pool_of_accelerators_has_a_node_to_roll_over(target: str) -> None:
+@pytest.mark.parametrize("accelerator", ["l4", "cpu"])
+def test_a_pool_has_a_node_to_roll_over(target: str, accelerator: str) -> None:
     settings = served(target, digest=PIN)
     region = regions_with(target, "l4")[0]
     (service,) = settings["services"]
     settings |= {"regions": [{"name": region}], "services": [{**service, "replicas": 4}]}
-    settings["pools"] = pool(accelerator="l4", max_nodes=4)
+    settings["pools"] = pool(accelerator=accelerator, max_nodes=4)
     mistake = mistake_at("pools[0].max_nodes", settings)
     assert "a new one needs a node" in mistake.rule and "Raise it to 5" in mistake.remedy
-    settings["pools"] = pool(accelerator="l4", max_nodes=5)
+    settings["pools"] = pool(accelerator=accelerator, max_nodes=5)
     assert "pools[0].max_nodes" not in mistakes_of(settings)
 
 

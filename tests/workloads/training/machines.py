@@ -3,7 +3,8 @@
     python -m workloads.training.torchrun ... -m tests.workloads.training.machines FOLDER HOLDS ARGUMENTS...
 
 is the training entry with ARGUMENTS, held before some steps so that what befalls it does so at a known one: HOLDS is
-JSON, pairs of a number of workers and a step. A worker goes on when it is asked to stop, or that many are let go on.
+JSON, pairs of a number of workers and a step. A worker goes on when it is asked to stop, or when so many workers are
+let go on, at this step or at every step.
 """
 
 import json
@@ -92,8 +93,8 @@ class Machines:
         facts = [json.loads(file.read_text()) for file in files if file.parent.name <= latest.read_text()]
         return {each["step"]: each["world_size"] for each in facts}
 
-    def let_go_on(self, world: int) -> None:
-        (self.folder / f"go-on-{world}").touch()
+    def let_go_on(self, world: int, step: int | None = None) -> None:
+        (self.folder / go_on(world, step)).touch()
 
     def until(self, step: int, kept: int, world: int) -> None:
         """Wait until that step is told, and the checkpoint of step `kept` published by so many workers."""
@@ -132,6 +133,11 @@ class Machines:
         return process
 
 
+def go_on(world: int, step: int | None = None) -> str:
+    """The file that lets so many workers go on, at this step or at every step."""
+    return f"go-on-{world}" if step is None else f"go-on-{world}-{step}"
+
+
 def is_gone(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE  # nobody may be there to reap it
@@ -157,8 +163,9 @@ def held(arguments: Sequence[str]) -> int:
     folder, holds, step = Path(arguments[0]), json.loads(arguments[1]), train.take_step
 
     def take_step(run: Run) -> Any:
-        world = run.workers.world
-        while [world, run.step] in holds and not (folder / f"go-on-{world}").exists():
+        world, step_now = run.workers.world, run.step
+        files = [folder / go_on(world), folder / go_on(world, step_now)]
+        while [world, step_now] in holds and not any(file.exists() for file in files):
             if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
                 break  # it was asked to stop: preemption.py heeds the first one only
             time.sleep(0.02)

@@ -29,7 +29,7 @@ def test_every_mistake_is_reported_at_once() -> None:
         "--steps",
         "0",
         "--batch",
-        "7",
+        "1",
         "--heads",
         "3",
         "--colour",
@@ -47,8 +47,7 @@ def test_every_mistake_is_reported_at_once() -> None:
     for part in (
         "8 settings cannot be used",
         "steps=0: must be at least 1; the default is 500",
-        "batch=7: must be a positive multiple of the 2 workers",
-        "try 6 or 8",
+        "batch=1: must be at least 1 sequence for each of the 2 workers; try 2 or more, or fewer workers",
         "heads=3: width / heads must be an even whole number",
         "key_value_heads=2: must divide heads=3",
         "--colour: is no setting",
@@ -105,10 +104,13 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
         parse(["--preset", "7b"], world=1)
 
 
-def test_a_batch_that_the_workers_parts_do_not_divide_is_told_what_would_fit() -> None:
-    with pytest.raises(ConfigError, match="batch=8: .* of the 2 workers times accumulate=3.*try 6 or 12"):
-        parse(["--accumulate", "3"], world=2)
-    assert parse(["--accumulate", "3", "--batch", "12"], world=2).batch == 12
+def test_a_batch_with_fewer_sequences_than_the_workers_have_parts_is_refused_with_the_least_that_fits() -> (
+    None
+):
+    refusal = "batch=5: .* each of the 2 workers times accumulate=3; try 6 or more"
+    with pytest.raises(ConfigError, match=refusal):
+        parse(["--accumulate", "3", "--batch", "5"], world=2)
+    assert parse(["--accumulate", "3", "--batch", "7"], world=2).batch == 7
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import psutil
 from tests.workloads.training.machines import machines
 from tests.workloads.training.runs import ROOT, lines, start
 from workloads.training.preemption import PREEMPTED
+from workloads.training.torchrun import UNAVAILABLE
 
 TOLERANCE = 1e-3  # nats; sums over another number of workers are rounded otherwise
 
@@ -50,7 +51,7 @@ def test_a_machine_that_is_asked_to_leave_costs_no_step(corpus: Path, tmp_path: 
         assert run.worlds() == {20: 2, 30: 2, 40: 1, 50: 1}
 
 
-def test_a_run_whose_restarts_are_used_up_has_failed_and_goes_on_at_another_meeting(
+def test_a_launcher_whose_restarts_are_used_up_fails_and_a_new_one_goes_on_at_the_same_meeting(
     corpus: Path, tmp_path: Path
 ) -> None:
     with machines(tmp_path, corpus, [(1, 30), (1, 50)], "--steps", "60", restarts=1) as run:
@@ -61,37 +62,54 @@ def test_a_run_whose_restarts_are_used_up_has_failed_and_goes_on_at_another_meet
             [worker] = psutil.Process(first.pid).children()
             worker.kill()
         assert first.wait() == 128 + signal.SIGKILL and not run.model.exists(), run.everything()
-        assert run.start("refused").wait() == 1
-        assert "RendezvousClosedError" in run.log("refused"), run.everything()
         run.let_go_on(1)
-        assert run.start("again", meeting="two").wait() == 0, run.everything()
+        assert run.start("again").wait() == 0, run.everything()
         assert (
             run.log("first").count('"loaded", "at_step": 20') == run.log("again").count('"at_step": 20,') == 1
         )
         assert run.model.exists()
 
 
-def test_a_number_of_machines_that_does_not_divide_the_batch_fails_with_a_remedy_and_keeps_what_was_learned(
+def test_losses_of_other_machines_use_up_no_restart(corpus: Path, tmp_path: Path) -> None:
+    losses, alone = (30, 50), (11, 31, 51)
+    holds = [*((2, step) for step in losses), *((1, step) for step in alone)]
+    with machines(tmp_path, corpus, holds, "--steps", "60", restarts=1) as run:
+        first = run.start("first")
+        for step in losses:
+            second = run.start("second")
+            run.until(step=step - 1, kept=step - 10, world=2)
+            run.kill(second)
+            run.let_go_on(2, step)
+            run.until(step=step, kept=step - 10, world=2)
+        run.let_go_on(1)
+        assert first.wait() == 0 and run.model.exists(), run.everything()
+
+
+def test_machines_that_do_not_divide_the_batch_share_it_unequally_and_learn_the_same(
     corpus: Path, tmp_path: Path
 ) -> None:
     with machines(tmp_path, corpus, [(1, 31)], "--steps", "60", "--batch", "3", restarts=0) as run:
         first = run.start("first")
         run.until(step=30, kept=20, world=1)
         second = run.start("second")
-        assert (first.wait(), second.wait()) == (2, 2), run.everything()
-        said = run.log("first") + run.log("second")
-        assert "batch=3: must be a positive multiple of the 2 workers" in said and "exitcode  : 2" in said, (
-            said
-        )
-        assert run.worlds() == {20: 1, 31: 1} and not run.model.exists()
+        assert (first.wait(), second.wait()) == (0, 0), run.everything()
+        assert run.worlds() == {20: 1, 31: 1, 40: 2, 60: 2}
+        log = tmp_path / "alone.log"
+        with start([*run.arguments, "--checkpoints", ""], 1, log) as alone:
+            alone.communicate()
+        calm = {line["step"]: line["loss"] for line in lines(log.read_text())}
+        assert max(abs(line["loss"] - calm[line["step"]]) for line in run.steps()) <= TOLERANCE
 
 
-def test_a_run_without_its_meeting_place_fails_and_goes_on_at_a_new_one(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_without_its_meeting_place_ends_as_unavailable_and_goes_on_at_a_new_one(
+    corpus: Path, tmp_path: Path
+) -> None:
     with machines(tmp_path, corpus, [(1, 30)], "--steps", "50") as run:
         first = run.start("first")
         run.until(step=29, kept=20, world=1)
         run.meeting.kill()
-        assert first.wait() == 1 and "RendezvousConnectionError" in run.log("first"), run.everything()
+        assert first.wait() == UNAVAILABLE, run.everything()
+        assert "RendezvousConnectionError" in run.log("first"), run.everything()
         run.open_meeting_place()
         run.let_go_on(1)
         assert run.start("again").wait() == 0 and run.model.exists(), run.everything()

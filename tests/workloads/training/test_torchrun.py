@@ -59,7 +59,7 @@ def test_a_launcher_that_is_asked_to_stop_says_that_the_run_can_go_on_and_the_ne
     assert '"step"' not in (tmp_path / "second.log").read_text()
 
 
-@pytest.mark.parametrize(("given", "said"), [("--batch=3", "batch=3"), ("--stop-at=noon", "stop_at='noon'")])
+@pytest.mark.parametrize(("given", "said"), [("--batch=1", "batch=1"), ("--stop-at=noon", "stop_at='noon'")])
 def test_a_launcher_says_that_a_setting_cannot_be_used(
     corpus: Path, tmp_path: Path, given: str, said: str
 ) -> None:
