@@ -29,8 +29,8 @@ def job(
     attempt: int = 1,
     **spec: Any,
 ) -> k8s.batch.v1.Job:
-    """A Job. No autoscaler evicts its pods. A changed Job is deleted before the new one is made, so that the old pods are
-    asked to stop first.
+    """A Job. No autoscaler evicts its pods. A changed Job is deleted before the new one is made, so that the old pods
+    are asked to stop first.
 
     Args:
         name: of the resource.

@@ -95,6 +95,19 @@ def service(resource: Resource) -> Properties:
     }
 
 
+def job(resource: Resource) -> Properties:
+    """A Job whose pods run `false` has failed when it is looked at again; others go on."""
+    pod = ((resource.inputs.get("spec") or {}).get("template") or {}).get("spec") or {}
+    commands = [container.get("command") for container in pod.get("containers") or []]
+    failed = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "BackoffLimitExceeded",
+        "message": "Job has reached the specified backoff limit",
+    }
+    return {"status": {"conditions": [failed]} if resource.id and ["false"] in commands else {}}
+
+
 def release(resource: Resource) -> Properties:
     """A Helm release: it has no metadata."""
     namespace, name = (
@@ -118,6 +131,7 @@ def _endpoint_groups(resource: Resource) -> Properties:
 
 
 ROWS: dict[str, Row] = {
+    "kubernetes:batch/v1:Job": job,
     "kubernetes:core/v1:Service": service,
     RELEASE: release,
 }
