@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from cli import rehearse as rehearsals
-from cli import runs
+from cli import runs, teardown
 from cli import stack as stacks
-from cli import teardown
 from cli.diagram import mermaid
 from cli.engine import EMBEDDED, ROOT, EngineError, environment, run_engine
 from components.local.provider.lifecycle import ResourceError

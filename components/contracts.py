@@ -75,12 +75,10 @@ class ModelVersion:
     uri: Output[str]
     """Folder of the artifact in the tier it was published to."""
     digest: Output[str]
-    """`sha256:` of the artifact's manifest, which holds the SHA-256 of every file. Where `up` waits for publishing,
-    that of what was made; elsewhere the one that the stack file pins, and empty for a version that is not pinned yet
-    and so cannot be served."""
+    """`sha256:` of the artifact's manifest, which holds the SHA-256 of every file. Where `up` does not wait for it, the
+    digest that the stack file pins; empty for a version that is not pinned yet and so cannot be served."""
     facts: Output[Mapping[str, object]]
-    """What is known of the artifact when `up` returns: bytes_before (weights in fp32) and bytes_after (as published)
-    where `up` waits for publishing; nothing elsewhere."""
+    """bytes_before (weights in fp32) and bytes_after (as published) where `up` waits for publishing; else nothing."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ class K8sRegion(pulumi.ComponentResource):
             placement=placement,
             identity=identity,
             warm=self.tiers.warm,
+            pull_secrets=self._pull_secrets,
             opts=self._child(),
         )
         return job.run

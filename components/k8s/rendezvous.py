@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pulumi
 import pulumi_kubernetes as k8s
 from pulumi import Input, ResourceOptions
@@ -33,10 +35,21 @@ class K8sRendezvous(pulumi.ComponentResource):
         *,
         namespace: Input[str],
         image: str,
-        workers: dict[str, str],
+        workers: Mapping[str, str],
+        pull_secrets: Sequence[str],
         opts: ResourceOptions | None = None,
     ) -> None:
-        """Args: run: name of the run; image: that of the training; workers: labels of the run's pods."""
+        """Make the store of one run.
+
+        Args:
+            name: of the resource.
+            run: name of the run.
+            namespace: of the run.
+            image: of the training workload.
+            workers: labels of the run's pods.
+            pull_secrets: names of the Secrets that the image is pulled with.
+            opts: parent.
+        """
         super().__init__("skerry:index:K8sRendezvous", name, {}, opts)
         title = f"{COMPONENT}-{run}"
         self.chosen = pods.selector(COMPONENT, title)
@@ -45,18 +58,22 @@ class K8sRendezvous(pulumi.ComponentResource):
         self.endpoint = f"{title}:{PORT}"
         """What launchers in the same namespace give as --rdzv-endpoint."""
         child = ResourceOptions(parent=self)
-        metadata = {"name": title, "namespace": namespace}
+        metadata = pods.plain({"name": title, "namespace": namespace})
         self.policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
             spec=pods.policy(
                 self.chosen,
-                ingress=[{"from": [{"podSelector": {"matchLabels": workers}}], "ports": self.ports}],
+                ingress=[{"from": [{"podSelector": {"matchLabels": dict(workers)}}], "ports": self.ports}],
             ),
             opts=child,
         )
         self.account = k8s.core.v1.ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child
+            f"{name}-account",
+            metadata=metadata,
+            automount_service_account_token=False,
+            image_pull_secrets=pods.named(pull_secrets),
+            opts=child,
         )
         self.service = k8s.core.v1.Service(
             f"{name}-service",
@@ -87,7 +104,13 @@ class K8sRendezvous(pulumi.ComponentResource):
                     "strategy": {"type": "Recreate"},
                     "template": {
                         "metadata": {"labels": pods.labels(COMPONENT, title), "annotations": pods.KEEP},
-                        "spec": pods.pod(main, title, terminationGracePeriodSeconds=5),
+                        "spec": pods.pod(
+                            main,
+                            title,
+                            # Not as the run's own pods: ending it restarts all of them.
+                            pods.REQUESTS,
+                            terminationGracePeriodSeconds=5,
+                        ),
                     },
                 }
             ),

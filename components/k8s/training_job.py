@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -81,6 +81,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
         placement: Placement,
         identity: K8sIdentity,
         warm: Output[str],
+        pull_secrets: Sequence[str],
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sTrainingJob", name, {}, opts)
@@ -90,7 +91,13 @@ class K8sTrainingJob(pulumi.ComponentResource):
         uri = Output.concat(warm, f"/training/{run.name}/{digest[:12]}")
         child = ResourceOptions(parent=self)
         self.rendezvous = K8sRendezvous(
-            f"{name}-rendezvous", run.name, namespace=namespace, image=image, workers=chosen, opts=child
+            f"{name}-rendezvous",
+            run.name,
+            namespace=namespace,
+            image=image,
+            workers=chosen,
+            pull_secrets=pull_secrets,
+            opts=child,
         )
         to_store = {
             "to": [{"podSelector": {"matchLabels": self.rendezvous.chosen}}],

@@ -34,6 +34,7 @@ def test_every_pod_names_a_priority_class_that_its_cluster_has(recording: Record
         wanted = {
             "gateway": pods.REQUESTS,
             "serving": pods.REQUESTS,
+            "rendezvous": pods.REQUESTS,
             "cluster-autoscaler": pods.SYSTEM,
         }.get(spec["containers"][0]["name"], pods.WORK)
         assert spec.get("priorityClassName") == wanted, workload.urn
@@ -82,3 +83,16 @@ def test_a_missing_secret_of_keys_does_not_keep_a_pod_from_starting_and_saying_s
 ) -> None:
     mounted = [volume for _, spec in pods_in(recording) for volume in spec["volumes"] if "secret" in volume]
     assert all(volume["secret"]["optional"] is True for volume in mounted), mounted
+
+
+def test_every_container_has_a_memory_limit(recording: Recording) -> None:
+    for workload, spec in pods_in(recording):
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert "memory" in container["resources"].get("limits", {}), (workload.urn, container["name"])
+
+
+def test_a_pod_that_names_a_pool_shares_its_node_with_no_other_pod_of_ours(recording: Recording) -> None:
+    placed = [spec for _, spec in pods_in(recording) if "nodeSelector" in spec]
+    assert placed
+    for spec in placed:
+        assert spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]

@@ -123,19 +123,3 @@ def test_a_stack_without_the_global_layer_has_regions_and_no_global_endpoint(cas
     regions = [{"name": name} for name in case.regions[:2]]
     outputs = assembled(case, layers=["platform"], regions=regions, **NO_APPS).returned
     assert "endpoint" not in outputs and set(outputs["regions"]) == set(case.regions[:2])
-
-
-def test_every_container_has_a_memory_limit(case: Case) -> None:
-    templates = [
-        made.inputs["spec"]["template"]["spec"]
-        for made in assembled(case).resources.values()
-        if made.kind.endswith((":Deployment", ":Job", ":DaemonSet", ":StatefulSet"))
-    ]
-    containers = [
-        container
-        for template in templates
-        for kind in ("containers", "initContainers")
-        for container in template.get(kind, [])
-    ]
-    assert bool(containers) == (case.target["name"] != "local")
-    assert [one["name"] for one in containers if "memory" not in one["resources"].get("limits", {})] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ for run, command in (("coder", "false"), ("calm", "true")):
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A stage with a stack `dev` that is up, where the commands of `./skerry` find it."""
     with stage() as found:
         for name, value in found.environment.items():
@@ -40,7 +41,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         runtime = {"name": "python", "options": {"virtualenv": str(TOOLKIT)}}
         project = {"name": "skerry", "runtime": runtime, "stackConfigDir": "stacks"}
         (tmp_path / "stacks").mkdir()
-        (tmp_path / "stacks" / "Pulumi.dev.yaml").write_text("config: {}\n")
+        for name in ("dev", engine.EMBEDDED):
+            (tmp_path / "stacks" / f"Pulumi.{name}.yaml").write_text("config: {}\n")
         (tmp_path / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         (tmp_path / "__main__.py").write_text(PROGRAM)
         run = Stage(found.folder, {**found.environment, "PULUMI_STACK": "dev"})

@@ -13,8 +13,8 @@ def key_of(attempt: int) -> Any:
     """What the digest of the run's Task covers beside its sources."""
 
     def program() -> None:
-        args: Any = {"workers": 2, "threads": 1, "steps": 10, "seed": 3, "output_parent": "file:///out"}
-        LocalTrainingJob("coder", {**args, "attempt": attempt})
+        sizes: Any = {"workers": 2, "threads": 1, "steps": 10, "seed": 3, "attempt": attempt}
+        LocalTrainingJob("coder", sizes | {"output_parent": "file:///out"})
 
     (task,) = record(program, StandIns()).of(":Task")
     return task.inputs["key"]
