@@ -10,16 +10,14 @@ from typing import Annotated
 
 import typer
 
-from cli import rehearse as rehearsals
 from cli import runs, teardown
 from cli import stack as stacks
-from cli.diagram import mermaid
 from cli.engine import EMBEDDED, ROOT, EngineError, environment, run_engine
-from components.local.provider.lifecycle import ResourceError
-from components.settings import schema as settings_schema
 from tools.problem import Problem
 
+# What takes long to import is imported by the command that needs it; `rich`, which draws help, takes half a second.
 app = typer.Typer(
+    rich_markup_mode=None,
     help="Skerry: infrastructure for AI workloads, declared per environment and region.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -86,6 +84,8 @@ def outputs(stack: Stack = "local") -> None:
 @app.command()
 def diagram(stack: Stack = "local") -> None:
     """Draw what runs, from the stack's state, as Mermaid."""
+    from cli.diagram import mermaid
+
     print(mermaid(stacks.resources(stack)), end="")
 
 
@@ -104,6 +104,8 @@ def rehearse(
     project: Annotated[Path, typer.Option(help="Folder with Pulumi.yaml, the program and stacks/.")] = ROOT,
 ) -> None:
     """Run cloud stacks from preview to destroy with stand-ins for the clouds: no account, no network."""
+    from cli import rehearse as rehearsals
+
     rehearsals.rehearse(project.resolve(), names or [], every)
 
 
@@ -115,6 +117,8 @@ def schema(
     ] = False,
 ) -> None:
     """Write the JSON Schema of stack files, which editors complete from."""
+    from components.settings import schema as settings_schema
+
     settings_schema.main(["--check" if check else "--write"])
 
 
@@ -144,7 +148,7 @@ def _exit(status: int) -> None:
 def main() -> None:
     try:
         app(prog_name="skerry")
-    except (EngineError, Problem, ResourceError) as error:
+    except (EngineError, Problem) as error:
         print(f"skerry: {error}", file=sys.stderr)
         sys.exit(1)
 

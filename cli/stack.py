@@ -11,22 +11,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cli import state_file, turn
 from cli.engine import EMBEDDED, ROOT, STATE, EngineError, engine_json, engine_text, uses_default_state
-from components.local.provider.supervisor import Supervisor
+from cli.state_file import StateError
 
 PROJECT = "skerry"
 
 
 def recover(stack: str) -> None:
-    """Makes the stack's state where there is none, and takes away what a run that was killed left in it.
+    """Makes the stack's state where there is none, and takes away what a run that was killed left in it. It waits for
+    another run, and from then on no other one changes the stack until this process ends.
 
     That only in the state of this clone: a backend of the user's own may be shared with others.
     """
     if stack != EMBEDDED:
         return
+    if uses_default_state():
+        turn.take(STATE)
     _make(stack)
     if uses_default_state():
         _unlock(stack)
+        state_file.prune(STATE, PROJECT, stack)
         _forget_pending(stack)
 
 
@@ -58,8 +63,14 @@ def sweep(stack: str) -> None:
     destroyed stack had stored is gone, as a destroyed bucket's content is."""
     if stack != EMBEDDED:
         return
-    for folder in sorted((ROOT / ".skerry" / "run").glob("*")):
-        Supervisor(folder, ROOT).shut_down()
+    from components.local.provider.lifecycle import ResourceError  # takes long to import, and few need it
+    from components.local.provider.supervisor import Supervisor
+
+    try:
+        for folder in sorted((ROOT / ".skerry" / "run").glob("*")):
+            Supervisor(folder, ROOT).shut_down()
+    except ResourceError as error:
+        raise EngineError(str(error)) from None
     for path in (ROOT / ".skerry").iterdir():
         if path.is_dir() and path != STATE:
             shutil.rmtree(path)
@@ -105,7 +116,10 @@ def _unlock(stack: str) -> None:
 
 def _forget_pending(stack: str) -> None:
     """Operations that were under way when a run was killed: what they had made is adopted or replaced by the next."""
-    state = json.loads((STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json").read_text())
+    try:
+        state = state_file.read(STATE, PROJECT, stack)
+    except StateError as error:
+        raise EngineError(str(error)) from None
     if ((state.get("checkpoint") or {}).get("latest") or {}).get("pending_operations"):
         engine_text(stack, ROOT, "refresh", "--yes", "--skip-preview", "--clear-pending-creates")
 
