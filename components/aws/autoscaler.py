@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 import yaml
-from pulumi import Input, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from components.aws.identity import AwsPodRole
 from components.aws.ladder import priorities
@@ -78,14 +78,14 @@ def rights_on_aws(region: str, account: str, cluster: str) -> str:
     )
 
 
-def command(region: str, cluster: str) -> list[str]:
+def command(cluster: Input[str]) -> list[Input[str]]:
     """Its command line. Pods of ours have a scratch folder each and may be moved all the same; the cluster's own are
     moved where a budget of theirs lets it."""
     return [
         "./cluster-autoscaler",
         "--cloud-provider=aws",
         f"--namespace={NAMESPACE}",
-        f"--node-group-auto-discovery=asg:tag={TAG}/enabled,{TAG}/{cluster}",
+        Output.concat(f"--node-group-auto-discovery=asg:tag={TAG}/enabled,{TAG}/", cluster),
         "--expander=priority,least-waste",
         "--skip-nodes-with-local-storage=false",
         "--skip-nodes-with-system-pods=false",
@@ -101,11 +101,9 @@ class AwsAutoscalerArgs(TypedDict):
     """Account of the node groups."""
     region: str
     """Their region."""
-    cluster: str
-    """Name of the cluster."""
-    standing: Input[str]
-    """The same, known when it stands."""
-    cluster_arn: str
+    cluster: Input[str]
+    """Name of the cluster, known when it stands."""
+    cluster_arn: Input[str]
     """Its ARN."""
     image: str
     """Pinned by digest."""
@@ -122,7 +120,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
         self.pods = AwsPodRole(
             name,
             {
-                "cluster": args["standing"],
+                "cluster": args["cluster"],
                 "cluster_arn": args["cluster_arn"],
                 "namespace": NAMESPACE,
                 "account": NAME,
@@ -132,7 +130,9 @@ class AwsAutoscaler(pulumi.ComponentResource):
         self.policy = aws.iam.RolePolicy(
             name,
             role=self.pods.role.id,
-            policy=rights_on_aws(args["region"], args["account"], args["cluster"]),
+            policy=Output.from_input(args["cluster"]).apply(
+                lambda cluster: rights_on_aws(args["region"], args["account"], cluster)
+            ),
             opts=child,
         )
         self.account = kubernetes.core.v1.ServiceAccount(
@@ -218,7 +218,7 @@ def _pod(args: AwsAutoscalerArgs) -> Any:
     main = pods.container(
         NAME,
         args["image"],
-        command(args["region"], args["cluster"]),
+        command(args["cluster"]),
         {"requests": {"cpu": "100m", "memory": "600Mi"}, "limits": {"memory": "600Mi"}},
         ports=[{"name": "health", "containerPort": HEALTH_PORT}],
         livenessProbe={"httpGet": {"path": "/health-check", "port": "health"}, "periodSeconds": 10},

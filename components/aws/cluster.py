@@ -16,8 +16,12 @@ from components.aws.policies import service_trust
 from components.aws.settings import role_name
 from components.aws.system import AwsSystemNodes
 
-LONGEST_NAME = 100
-"""Of a cluster's name (EKS API as modelled in botocore 1.44.8, ClusterName, read 2026-11-24)."""
+SUFFIX = 8
+"""Digits of the VPC's id that end a cluster's name. EKS writes its last logs after a cluster and its log group are
+gone, and so makes a group of that name again; a region that is made a second time has another VPC, and so another
+name (terraform-aws-eks, issue 2486, read 2026-11-30)."""
+LONGEST_NAME = 100 - SUFFIX - 1
+"""Of a cluster's name before its suffix (EKS API as modelled in botocore 1.44.8, ClusterName, read 2026-11-24)."""
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 """All that there are (EKS API as modelled in botocore 1.44.8, LogType, read 2026-11-24)."""
 CLUSTER_POLICY = "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
@@ -27,6 +31,11 @@ ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPoli
 HTTPS = 443
 
 
+def called(name: str, vpc: str) -> str:
+    """Name of a cluster: what names it to people, and the last digits of its VPC's id."""
+    return f"{name}-{vpc[-SUFFIX:]}"
+
+
 class AwsClusterArgs(TypedDict):
     """Args of `AwsCluster`."""
 
@@ -34,8 +43,8 @@ class AwsClusterArgs(TypedDict):
     """Account that it is in."""
     region: str
     """Its region."""
-    cluster: str
-    """Its own name, published: log groups and people find it by that."""
+    called: Input[str]
+    """Its own name: log groups and people find it by that."""
     subnets: Mapping[str, Output[str]]
     """Zone -> id of its private subnet."""
     system_zones: Sequence[str]
@@ -63,15 +72,18 @@ class AwsCluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: AwsClusterArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:AwsCluster", name, {}, opts)
         mine = ResourceOptions(parent=self)
-        self.arn = f"arn:aws:eks:{args['region']}:{args['account']}:cluster/{args['cluster']}"
-        self.logs = log_group(name, args["keys"]["logs"], mine, f"/aws/eks/{args['cluster']}/cluster")
+        # A cluster of before keeps the name that it has, and so does its log group.
+        named = ResourceOptions(parent=self, ignore_changes=["name"])
+        self.logs = log_group(
+            name, args["keys"]["logs"], named, Output.concat("/aws/eks/", args["called"], "/cluster")
+        )
         self.role = aws.iam.Role(name, assume_role_policy=service_trust("eks.amazonaws.com"), opts=mine)
         self.role_policy = aws.iam.RolePolicyAttachment(
             name, role=self.role.name, policy_arn=CLUSTER_POLICY, opts=mine
         )
         self.cluster = aws.eks.Cluster(
             name,
-            name=args["cluster"],
+            name=args["called"],
             role_arn=self.role.arn,
             vpc_config={
                 "subnet_ids": list(args["subnets"].values()),
@@ -91,7 +103,7 @@ class AwsCluster(pulumi.ComponentResource):
             bootstrap_self_managed_addons=False,
             upgrade_policy={"support_type": "STANDARD"},
             # The log group first: EKS would make its own, without key and end. The policy last of what goes.
-            opts=ResourceOptions(parent=self, depends_on=[self.logs, self.role_policy]),
+            opts=ResourceOptions.merge(named, ResourceOptions(depends_on=[self.logs, self.role_policy])),
         )
         self.security_group = self.cluster.vpc_config.cluster_security_group_id.apply(str)
         """Of the control plane and of every node."""
@@ -100,7 +112,7 @@ class AwsCluster(pulumi.ComponentResource):
             f"{name}-system",
             {
                 "cluster": self.cluster.name,
-                "cluster_arn": self.arn,
+                "cluster_arn": self.cluster.arn,
                 "subnets": args["subnets"],
                 "zones": args["system_zones"],
                 "instance_type": args["instance_type"],
@@ -111,8 +123,8 @@ class AwsCluster(pulumi.ComponentResource):
         )
         authority = self.cluster.certificate_authority.data
         self.kubeconfig = Output.secret(
-            Output.all(self.cluster.endpoint, authority).apply(
-                lambda found: kubeconfig(args["cluster"], args["region"], *found)
+            Output.all(self.cluster.name, self.cluster.endpoint, authority).apply(
+                lambda found: kubeconfig(args["region"], *found)
             )
         )
         self.provider = kubernetes.Provider(
@@ -157,12 +169,12 @@ class AwsCluster(pulumi.ComponentResource):
         ]
 
 
-def kubeconfig(cluster: str, region: str, endpoint: str, authority: str) -> str:
+def kubeconfig(region: str, cluster: str, endpoint: str, authority: str) -> str:
     """A kubeconfig without a credential: the AWS CLI makes a token for whoever runs `up`.
 
     Args:
-        cluster: name of the cluster.
-        region: its region.
+        region: of the cluster.
+        cluster: its name.
         endpoint: URL of the API server.
         authority: its certificate authority, in base64.
     """

@@ -9,7 +9,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.aws.autoscaler import AwsAutoscaler
-from components.aws.cluster import LONGEST_NAME, AwsCluster
+from components.aws.cluster import LONGEST_NAME, AwsCluster, called
 from components.aws.identity import AwsAccess
 from components.aws.keys import AwsKeys
 from components.aws.load_balancer import FRONT, AwsRegionEndpoint
@@ -71,13 +71,13 @@ class AwsClusterHost(pulumi.ComponentResource):
             mine,
         )
         self.tiers = self.storage.tiers
-        cluster = physical_name(stack, name, limit=LONGEST_NAME)
+        label = physical_name(stack, name, limit=LONGEST_NAME)
         self.cluster = AwsCluster(
             f"{name}-cluster",
             {
                 "account": account,
                 "region": name,
-                "cluster": cluster,
+                "called": self.network.vpc.id.apply(lambda vpc: called(label, vpc)),
                 "subnets": self.network.private,
                 "system_zones": args["network"].zones_with(SYSTEM),
                 "instance_type": machine_in(name),
@@ -95,9 +95,8 @@ class AwsClusterHost(pulumi.ComponentResource):
             {
                 "account": account,
                 "region": name,
-                "cluster": cluster,
-                "standing": self.cluster.cluster.name,
-                "cluster_arn": self.cluster.arn,
+                "cluster": self.cluster.cluster.name,
+                "cluster_arn": self.cluster.cluster.arn,
                 "image": args["autoscaler"],
                 "pull_secrets": args["pull_secrets"],
             },
@@ -125,7 +124,7 @@ class AwsClusterHost(pulumi.ComponentResource):
             {
                 "owner": self._args["account"],
                 "cluster": self.cluster.cluster.name,
-                "cluster_arn": self.cluster.arn,
+                "cluster_arn": self.cluster.cluster.arn,
                 "namespace": account.namespace,
                 "account": account.name,
             },

@@ -116,7 +116,7 @@ class AwsPodRoleArgs(TypedDict):
 
     cluster: Input[str]
     """Name of the cluster, known when it stands."""
-    cluster_arn: str
+    cluster_arn: Input[str]
     """Its ARN."""
     namespace: str
     """Namespace of the service account."""
@@ -131,8 +131,8 @@ class AwsPodRole(pulumi.ComponentResource):
         super().__init__("skerry:index:AwsPodRole", name, {}, opts)
         self.role = aws.iam.Role(
             physical_name(name, limit=LONGEST_ROLE),
-            assume_role_policy=pod_trust(
-                args["cluster_arn"], ServiceAccount(args["namespace"], args["account"])
+            assume_role_policy=Output.from_input(args["cluster_arn"]).apply(
+                lambda arn: pod_trust(arn, ServiceAccount(args["namespace"], args["account"]))
             ),
             opts=ResourceOptions(parent=self),
         )

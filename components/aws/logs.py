@@ -11,7 +11,7 @@ RETENTION_DAYS = 90
 
 
 def log_group(
-    logical: str, key: Input[str], opts: ResourceOptions, name: str | None = None
+    logical: str, key: Input[str], opts: ResourceOptions, name: Input[str] | None = None
 ) -> aws.cloudwatch.LogGroup:
     """A log group. It tells what happened, also after a cluster is gone, so it is protected like data.
 

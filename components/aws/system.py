@@ -51,7 +51,7 @@ class AwsSystemNodesArgs(TypedDict):
 
     cluster: Output[str]
     """Name of the cluster, known when it stands."""
-    cluster_arn: str
+    cluster_arn: Input[str]
     """Its ARN."""
     subnets: Mapping[str, Output[str]]
     """Zone -> id of its private subnet."""

@@ -20,7 +20,8 @@ from tests.recorder import Recording, Registered, record
 from tests.stand_ins import StandIns
 
 ACCOUNT, REGION, STACK = "111122223333", "us-east-1", "dev-aws-us-east-1"
-CLUSTER = f"{STACK}-{REGION}"
+CLUSTER = f"{STACK}-{REGION}-{f'{REGION}-network-id'[-8:]}"
+"""It ends as the VPC's id does."""
 LABELS = {"environment": "dev", "stack": STACK}
 ZONES = ("us-east-1a", "us-east-1b")
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/teams/platform"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.aws.cluster import ADMIN_POLICY, kubeconfig
+from components.aws.cluster import ADMIN_POLICY, called, kubeconfig
 from components.aws.system import machine_in
 from components.catalog.aws import REGIONS
 from tests.unit.aws.regions import (
@@ -77,7 +77,7 @@ def test_no_version_is_pinned_and_none_is_paid_for_longer() -> None:
 
 
 def test_the_kubeconfig_asks_the_cli_for_a_token_and_holds_none() -> None:
-    found = json.loads(kubeconfig("name", "eu-west-1", "https://api.example.com", "Y2E="))
+    found = json.loads(kubeconfig("eu-west-1", "name", "https://api.example.com", "Y2E="))
     (user,) = found["users"]
     assert user["user"]["exec"]["args"] == [
         "eks", "get-token", "--cluster-name", "name", "--region", "eu-west-1", "--output", "json",
@@ -144,3 +144,16 @@ def test_the_endpoint_is_public_for_named_ranges_only() -> None:
     vpc = one("eks/cluster:Cluster", NAME, made(network=opened))["vpcConfig"]
     assert vpc["endpointPublicAccess"] is True and vpc["endpointPrivateAccess"] is True
     assert vpc["publicAccessCidrs"] == ["203.0.113.0/28"]
+
+
+def test_a_region_that_is_made_again_has_another_cluster_and_log_group() -> None:
+    """The log group of the first one may have been made again by EKS."""
+    first, again = (called("dev-us-east-1", vpc) for vpc in ("vpc-0123456789abcdef0", "vpc-0fedcba"))
+    assert first == "dev-us-east-1-9abcdef0" and again != first
+    assert one(":LogGroup", NAME)["name"] == f"/aws/eks/{cluster()['name']}/cluster"
+
+
+@pytest.mark.parametrize("kind", ["eks/cluster:Cluster", ":LogGroup"])
+def test_a_cluster_that_stands_keeps_its_name(kind: str) -> None:
+    (found,) = named(kind, NAME)
+    assert found.ignore_changes == ("name",)
