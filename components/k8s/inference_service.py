@@ -13,14 +13,13 @@ from components.contracts import ModelVersion, Placement
 from components.envoy.config import READY_PATH
 from components.k8s import pods
 from components.k8s.identity import K8sIdentity
+from components.k8s.settings import LEAVING_SECONDS
 from components.serving import limit_flags
 from components.settings.items import ServiceSettings
 
 LIVE_PATH = "/v2/health/live"
 THREADS = 1
 TERMINATION_MARGIN_SECONDS = 15
-NOTICE_SECONDS = 5
-"""Between the end of a pod's traffic and its SIGTERM: endpoints and health checks take some seconds to spread."""
 START_PERIOD_SECONDS, START_TRIES = 10, 120
 """A replica may take twenty minutes to load a version, which may still be on its way to the tier."""
 NODE_SECONDS = 900
@@ -169,13 +168,13 @@ def _pod(
         startupProbe=_probe(LIVE_PATH, START_PERIOD_SECONDS, START_TRIES),
         readinessProbe=_probe(READY_PATH, 2, 2),
         livenessProbe=_probe(LIVE_PATH, 10, 6),
-        lifecycle={"preStop": {"sleep": {"seconds": NOTICE_SECONDS}}},
+        lifecycle={"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}},
     )
     return pods.pod(
         main,
         identity.name,
         pods.REQUESTS,
-        terminationGracePeriodSeconds=NOTICE_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
+        terminationGracePeriodSeconds=LEAVING_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
         topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
         volumes=[_keys_volume(keys)] if keys else [],
         **pods.placed(placement),

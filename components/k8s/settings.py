@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 from pydantic import Field, StringConstraints
 
 from components.catalog.accelerators import accelerators_on, machine
+from components.catalog.notices import SPOT_NOTICE_SECONDS
 from components.settings.base import UNRESOLVED, Frozen
 from components.settings.items import BUCKETS, FOLDER, SECRET_PATTERN, Capacity, Layer
 from components.settings.mistakes import Mistake
@@ -22,6 +23,9 @@ LONGEST_DRAIN_SECONDS = 3600
 """Longest deregistration delay of a target group (Elastic Load Balancing API, TargetGroupAttribute
 `deregistration_delay.timeout_seconds`), and longest connection draining of a backend service (Compute Engine API,
 `connectionDraining.drainingTimeoutSec`), both read 2026-12-01."""
+
+LEAVING_SECONDS = 5
+"""Between the end of a replica's traffic and its SIGTERM: endpoints and health checks take some seconds to spread."""
 
 Image = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 Domain = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
@@ -91,6 +95,7 @@ def cluster_rules(
         yield from _networks_fit_regions(parts, networks)
         yield from _reservations_lie_in_a_network(parts, networks)
     yield from _answers_can_end(parts)
+    yield from _drains_end_before_a_spot_node(parts, name)
     yield from _models_can_be_had(parts, bucket)
     yield from _replicas_can_be_replaced(parts)
     yield from _autoscalers_can_see_the_load(parts, name)
@@ -187,6 +192,24 @@ def _answers_can_end(parts: Parts) -> Iterable[Mistake]:
             f"{LONGEST_DRAIN_SECONDS} seconds",
             f"Choose at most {LONGEST_DRAIN_SECONDS}, or set endpoint.drain_seconds: answers that are still running "
             "after it are cut when a gateway is replaced",
+        )
+
+
+def _drains_end_before_a_spot_node(parts: Parts, target: str) -> Iterable[Mistake]:
+    """A drain that is asked for must fit into the notice of every spot node that serves: what does not fit is cut."""
+    endpoint = parts.endpoint()
+    drain = endpoint.drain_seconds if endpoint else None
+    longest = SPOT_NOTICE_SECONDS[target] - LEAVING_SECONDS
+    serving = {service.pool for _, service in parts.services if service.most}
+    spot = [pool.name for _, pool in parts.pools if Capacity.SPOT in pool.ladder and pool.name in serving]
+    if drain is not None and drain > longest and spot:
+        yield Mistake(
+            "endpoint.drain_seconds",
+            drain,
+            f"services run on spot nodes of pool {', '.join(spot)}, which end {SPOT_NOTICE_SECONDS[target]} seconds "
+            f"after their notice, and a replica takes {LEAVING_SECONDS} of them to leave the gateway",
+            f"Choose at most {longest}, take the rung `spot` from the pool's ladder, or leave drain_seconds out: "
+            "then the drain is as long as the longest answer, and only on spot nodes it is cut short",
         )
 
 

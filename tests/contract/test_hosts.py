@@ -13,6 +13,7 @@ import pytest
 from pulumi import Output
 
 from components.catalog.accelerators import machine
+from components.catalog.notices import SPOT_NOTICE_SECONDS
 from components.contracts import Access, Backend, ClusterHost, Grant, Placement, ServiceAccount
 from components.k8s.region import K8sRegion
 from components.settings.items import Capacity, PoolSettings
@@ -143,6 +144,11 @@ def test_a_rungs_nodes_are_told_from_all_others(case: Case) -> None:
 def test_only_spot_is_taken_away_with_a_notice(case: Case) -> None:
     notices = {rung.kind: rung.notice_seconds for rung in placement(case).rungs}
     assert notices[Capacity.ON_DEMAND] is None and (notices[Capacity.SPOT] or 0) >= 25
+
+
+def test_the_rules_know_no_longer_notice_than_a_spot_node_gives(case: Case) -> None:
+    (notice,) = (rung.notice_seconds for rung in placement(case).rungs if rung.kind is Capacity.SPOT)
+    assert notice is not None and 0 < SPOT_NOTICE_SECONDS[case.target["name"]] <= notice
 
 
 def test_nothing_lands_on_a_pool_of_accelerators_by_accident(case: Case) -> None:

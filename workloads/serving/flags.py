@@ -72,8 +72,8 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--drain-seconds",
         type=lambda value: 0.0 if value == "0" else _seconds(value),
-        default=25.0,
-        help="longest wait for answers at SIGTERM; 0 does not wait. A client that does not read its own may add 5",
+        help="longest wait for answers at SIGTERM; 0 does not wait. A client that does not read its own may add 5. "
+        "Default: --answer-seconds, so that no answer is cut",
     )
     parser.add_argument(
         "--probe-seconds",
@@ -126,6 +126,8 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         help="anybody who reaches the port may ask: a gateway stands in front",
     )
     args = parser.parse_args(argv)
+    if args.drain_seconds is None:
+        args.drain_seconds = args.answer_seconds
     args.models = _models(parser, args)
     _check_access(parser, args)
     _check_engine(parser, args)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.k8s import pods
-from components.k8s.inference_service import NOTICE_SECONDS
+from components.k8s.settings import LEAVING_SECONDS
 from components.settings.items import LimitSettings, ServiceSettings
 from tests.recorder import Recording
 from tests.unit.k8s.host import (
@@ -82,8 +82,8 @@ def test_a_replica_is_killed_only_after_its_answers_had_the_settings_time(region
     made = named(region, ":Deployment", "serve-coder")
     command = main_of(made)["command"]
     assert option(command, "--drain-seconds") == str(ENDPOINT.drain)
-    assert main_of(made)["lifecycle"]["preStop"]["sleep"]["seconds"] == NOTICE_SECONDS
-    assert template_of(made)["terminationGracePeriodSeconds"] > NOTICE_SECONDS + ENDPOINT.drain
+    assert main_of(made)["lifecycle"]["preStop"]["sleep"]["seconds"] == LEAVING_SECONDS
+    assert template_of(made)["terminationGracePeriodSeconds"] > LEAVING_SECONDS + ENDPOINT.drain
 
 
 def test_replicas_spread_over_zones_and_nodes(region: Recording) -> None:
@@ -134,7 +134,7 @@ def test_keys_come_from_a_secret_by_its_name_and_only_callers_with_one_are_answe
     assert option(main["command"], "--api-keys-file") == "/etc/skerry/api-keys/keys"
     assert "--no-auth" not in main["command"]
     (volume,) = (one for one in template["volumes"] if "secret" in one)
-    assert volume["secret"] == {"secretName": "callers", "defaultMode": 0o440}
+    assert volume["secret"] == {"secretName": "callers", "defaultMode": 0o440, "optional": True}
     (mount,) = (one for one in main["volumeMounts"] if one["name"] == volume["name"])
     assert (mount["mountPath"], mount["readOnly"]) == ("/etc/skerry/api-keys", True)
 

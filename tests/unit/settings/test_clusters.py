@@ -332,3 +332,28 @@ def test_a_pull_secret_is_named_once(target: str) -> None:
     settings = stack(target, target={**own, "image_pull_secrets": ["ours", "theirs", "ours"]})
     mistake = mistake_at("target.image_pull_secrets[2]", settings)
     assert mistake.value == "ours" and "given once" in mistake.rule
+
+
+SPOT_DRAIN = {"aws": 115, "gcp": 20}
+
+
+def with_drain(target: str, ladder: list[str], **endpoint: int) -> dict[str, Any]:
+    """A service on a pool with a ladder, in a stack whose endpoint says how long it drains."""
+    settings = served(target, digest=PIN)
+    settings["pools"] = pool(ladder=ladder)
+    return {**settings, "endpoint": endpoint}
+
+
+def test_a_drain_that_a_spot_node_of_a_serving_pool_cannot_keep_is_refused(target: str) -> None:
+    longest = SPOT_DRAIN[target]
+    settings = with_drain(target, ["spot", "on-demand"], drain_seconds=longest + 1)
+    mistake = mistake_at("endpoint.drain_seconds", settings)
+    assert mistake.value == longest + 1 and "spot nodes of pool pool" in mistake.rule
+    assert f"Choose at most {longest}" in mistake.remedy
+    fitting = [
+        with_drain(target, ["spot", "on-demand"], drain_seconds=longest),
+        with_drain(target, ["on-demand"], drain_seconds=longest + 1),
+        with_drain(target, ["spot", "on-demand"], request_timeout_seconds=longest + 1),
+        {**settings, "services": [{**settings["services"][0], "replicas": 0}]},
+    ]
+    assert all("endpoint.drain_seconds" not in all_mistakes(one) for one in fitting)

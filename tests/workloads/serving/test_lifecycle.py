@@ -16,6 +16,7 @@ import pytest
 from tests.workloads.serving.conftest import QUICK, export
 from tests.workloads.serving.serving import NAME, Running, broken_streams, events, until
 from workloads.manifest import manifest_digest, write_manifest
+from workloads.serving.flags import flags
 from workloads.serving.publish import publish
 
 Serve = Callable[..., Running]
@@ -257,3 +258,10 @@ def test_a_server_that_is_killed_under_load_leaves_only_incomplete_bodies(
     server = serve(tiny_int8).wait_ready()
     ends = broken_streams(server, 6, LONG, server.process.kill)
     assert len(ends) == 6 and "whole" not in ends
+
+
+def test_a_drain_that_is_left_out_is_as_long_as_the_longest_answer(tmp_path: Path) -> None:
+    model = ["--model-uri", str(tmp_path), "--digest", f"sha256:{'1' * 64}", "--model-name", "m"]
+    assert flags(model).drain_seconds == flags(model).answer_seconds
+    assert flags([*model, "--answer-seconds", "7"]).drain_seconds == 7
+    assert flags([*model, "--answer-seconds", "7", "--drain-seconds", "0"]).drain_seconds == 0
