@@ -44,8 +44,8 @@ def extra(folder: Path) -> None:
 
 
 def other_manifest(folder: Path) -> None:
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace('"tiny"', '"tinY"'))
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
 
 
 def gone(folder: Path) -> None:
