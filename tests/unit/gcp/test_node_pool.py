@@ -190,7 +190,7 @@ def test_the_rungs_of_a_placement_select_their_nodes_and_no_others() -> None:
 def test_only_spot_nodes_are_taken_away_with_a_notice() -> None:
     assert {rung.kind: rung.notice_seconds for rung in placement().rungs} == {
         Capacity.RESERVED: None,
-        Capacity.SPOT: 30,
+        Capacity.SPOT: 25,
         Capacity.ON_DEMAND: None,
     }
 

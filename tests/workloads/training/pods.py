@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 import psutil
 
 from tests.ports import free_port
-from tests.workloads.training.machines import PATIENCE, go_on, is_gone
+from tests.waiting import until
+from tests.workloads.training.machines import go_on, is_gone
 from tests.workloads.training.runs import ROOT, TINY
 from tools.paths import TOOLKIT
 
@@ -109,17 +109,17 @@ class Pods:
 
     def until(self, fulfilled: Callable[[], bool]) -> None:
         """Do what a Job's controller does until that is so."""
-        deadline = time.monotonic() + PATIENCE
-        while not fulfilled():
-            assert time.monotonic() < deadline, self.everything()
-            assert self.complete or "FailJob" not in [what for _, _, what in self.ends], self.everything()
-            for index, process in list(self.running.items()):
-                if process.poll() is not None:
-                    del self.running[index]
-                    self._end(index, process.returncode, disrupted=False)
-                    if process.returncode and not self.complete:
-                        self.start(index)
-            time.sleep(0.05)
+        until(lambda: self._control() and fulfilled(), self.everything)
+
+    def _control(self) -> bool:
+        assert self.complete or "FailJob" not in [what for _, _, what in self.ends], self.everything()
+        for index, process in list(self.running.items()):
+            if process.poll() is not None:
+                del self.running[index]
+                self._end(index, process.returncode, disrupted=False)
+                if process.returncode and not self.complete:
+                    self.start(index)
+        return True
 
     def until_step(self, step: int, world: int) -> None:
         """Wait until a line tells of that step, in a round of so many workers."""
