@@ -30,6 +30,7 @@ FACTS = {
     "world_size": "workers, at the end",
     "device_name": "device",
     "precision": "precision",
+    "changes": "settings changed on the way: step, name, before, now",
     "lives": "lives: 1, and 1 each time that it went on",
     "tokens_per_second": "tokens per second, last life",
     "data_digest": "data",

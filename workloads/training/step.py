@@ -1,7 +1,7 @@
 """One optimizer step of a run: batch, loss, gradients over all workers, clipping, update."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from workloads.training.config import TrainConfig
 from workloads.training.data import Corpus, windows
+from workloads.training.hyperparameters import hyperparameters
 from workloads.training.model import LanguageModel
 from workloads.training.optimizer import learning_rate
 from workloads.training.parallel import clip, exchange
@@ -30,6 +31,8 @@ class Run:
     parallel: torch.nn.Module  # the model as the workers share it
     step: int = 0
     init_digest: str | None = None  # of the folder that the first weights came from
+    # of hyperparameters: step, name, before, now
+    changes: list[list[Any]] = field(default_factory=list)
     data_wait: float = 0.0  # seconds that this worker stood still for its rows, so far
 
     def identity(self) -> dict[str, Any]:
@@ -37,6 +40,10 @@ class Run:
         shape = asdict(self.config.model)
         begun = {"data_digest": self.corpus.digest, "seed": self.config.seed, "init_digest": self.init_digest}
         return {**begun, "model": shape}
+
+    def settings(self) -> dict[str, Any]:
+        """What it learns by, and how that changed on the way."""
+        return {**hyperparameters(self.config), "changes": self.changes}
 
 
 def take_step(run: Run) -> tuple[Tensor, Tensor]:

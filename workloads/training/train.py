@@ -44,6 +44,7 @@ from workloads.training.data import Corpus, load_corpus
 from workloads.training.evaluation import evaluate
 from workloads.training.export import ExportFailed, destination, export
 from workloads.training.flags import ConfigError
+from workloads.training.hyperparameters import changes, set_weight_decay
 from workloads.training.lease import Lease, LeaseLost, leased
 from workloads.training.lines import Lines
 from workloads.training.model import LanguageModel
@@ -124,12 +125,17 @@ def train(
     facts = checkpoints.restore(Learner(model, optimizer), run.identity()) if checkpoints else None
     if facts:
         run.step, sampler.position = facts["step"], facts["position"]
+        run.changes = facts.get("changes", [])
+        set_weight_decay(optimizer, config.weight_decay)
     if run.step > config.steps:
         raise ConfigError(
             f"steps={config.steps}: the last checkpoint is of step {run.step}; a run does not go back: "
             f"give --steps {run.step} or more, or another place for --checkpoints"
         )
     about = {"run": name, "data_digest": corpus.digest, "parameters": model.parameter_count()}
+    if facts and (changed := changes(facts, config)):
+        run.changes = [*run.changes, *([run.step, name, *values] for name, values in changed.items())]
+        about["changed"] = changed
     if corpus.left_out:
         about["left_out"] = dict(corpus.left_out)
     progress.begin(run.step, facts or {}, about)
@@ -162,6 +168,7 @@ def train(
             "code_digest": source_digest(),
             "commit": commit(),
             "torch": str(torch.__version__),
+            **run.settings(),
         }
         if init_digest:
             record |= {"init": config.init, "init_digest": init_digest}
@@ -206,7 +213,8 @@ def learn(
                 if stop or last or run.step % config.checkpoint_every == 0:
                     progress.refuse_bad_numbers()
                     facts = {"step": run.step, "position": run.sampler.position, **run.identity()}
-                    checkpoints.save(Learner(run.model, run.optimizer), facts | progress.facts())
+                    facts |= run.settings() | progress.facts()
+                    checkpoints.save(Learner(run.model, run.optimizer), facts)
             if config.evaluate_every and run.step % config.evaluate_every == 0 and not last and not stop:
                 with progress.aside():
                     found = evaluate(run.model, run.corpus, config, run.workers, run.device)
