@@ -51,6 +51,8 @@ class AwsClusterArgs(TypedDict):
     """Those of the zones that offer the system nodes' machine type."""
     instance_type: str
     """Of the system nodes."""
+    kubernetes: str | None
+    """Version of the control plane and of nodes; None for EKS' default."""
     administrators: Sequence[str]
     """ARNs of the roles that administer it."""
     operators: Sequence[str]
@@ -66,8 +68,7 @@ class AwsClusterArgs(TypedDict):
 class AwsCluster(pulumi.ComponentResource):
     """The API server answers inside the VPC, and to public ranges that the stack file names; whoever runs `up` is in
     one of them, or has a way into the VPC (docs/decisions/0008-aws.md). Its creator has no rights: roles are named, and
-    mapped by EKS, not by a ConfigMap. No version is pinned: EKS takes its default, and later ones are a decision of
-    their own."""
+    mapped by EKS, not by a ConfigMap."""
 
     def __init__(self, name: str, args: AwsClusterArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:AwsCluster", name, {}, opts)
@@ -84,6 +85,7 @@ class AwsCluster(pulumi.ComponentResource):
         self.cluster = aws.eks.Cluster(
             name,
             name=args["called"],
+            version=args["kubernetes"],
             role_arn=self.role.arn,
             vpc_config={
                 "subnet_ids": list(args["subnets"].values()),
@@ -115,6 +117,7 @@ class AwsCluster(pulumi.ComponentResource):
                 "cluster_arn": self.cluster.arn,
                 "subnets": args["subnets"],
                 "zones": args["system_zones"],
+                "kubernetes": args["kubernetes"],
                 "instance_type": args["instance_type"],
                 "volumes_key": args["keys"]["volumes"],
                 "labels": args["labels"],

@@ -35,6 +35,8 @@ class AwsClusterHostArgs(TypedDict):
     """Range, zones and certificate of the region."""
     administrators: Sequence[str]
     """ARNs of the roles that administer the cluster."""
+    kubernetes: str | None
+    """Version of the cluster and its nodes; None for EKS' default."""
     autoscaler: str
     """Image of the cluster autoscaler."""
     pull_secrets: Sequence[str]
@@ -81,6 +83,7 @@ class AwsClusterHost(pulumi.ComponentResource):
                 "subnets": self.network.private,
                 "system_zones": args["network"].zones_with(SYSTEM),
                 "instance_type": machine_in(name),
+                "kubernetes": args["kubernetes"],
                 "administrators": args["administrators"],
                 "operators": args["network"].operators,
                 "public_access": args["network"].public_access,

@@ -103,6 +103,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
             node_role_arn=nodes["role"],
             subnet_ids=[nodes["subnets"][zone] for zone in self._zones(rung, args)],
             ami_type=self._image,
+            version=nodes["kubernetes"],
             capacity_type=CAPACITY_TYPES[rung],
             instance_types=[self._machine],
             launch_template=version_of(template),

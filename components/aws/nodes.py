@@ -39,6 +39,8 @@ class NodeSetup(TypedDict):
     """ARN of the nodes' role."""
     subnets: Mapping[str, Output[str]]
     """Zone -> id of its private subnet."""
+    kubernetes: str | None
+    """Their version of Kubernetes; None for that of the control plane when a group is made."""
     volumes_key: Input[str]
     """ARN of the key that encrypts the volumes."""
     labels: Mapping[str, str]

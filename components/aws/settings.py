@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from components.aws.reach import TARGET_PATTERN, TARGET_RULE, ExtraRoute, reach_is_sound
 from components.aws.subnets import LONGEST_PREFIX, SHORTEST_PREFIX
+from components.aws.versions import VERSION_PATTERN, VERSION_RULE, version_is_supported
 from components.aws.zones import machines_are_in_the_zones
 from components.catalog.aws import offering
 from components.k8s.settings import UNRESOLVED, ClusterTarget, Image, cluster_rules, unresolved
@@ -29,6 +30,7 @@ PATTERNS = {
     ROLE_PATTERN: "a role is arn:aws:iam::ACCOUNT:role/NAME",
     CERTIFICATE_PATTERN: "a certificate is arn:aws:acm:REGION:ACCOUNT:certificate/ID",
     TARGET_PATTERN: TARGET_RULE,
+    VERSION_PATTERN: VERSION_RULE,
     ZONE_PATTERN: "a zone is a region and a letter, such as us-east-1a",
 }
 """Pattern -> the rule in words, for `components.settings.load`."""
@@ -91,6 +93,11 @@ class AwsTarget(ClusterTarget):
     networks: Mapping[str, AwsNetwork] = Field(
         default={}, description="The network of each region, by its name."
     )
+    kubernetes: Annotated[str, StringConstraints(pattern=VERSION_PATTERN)] | None = Field(
+        default=None,
+        description="Version of Kubernetes of clusters and nodes. Left out, EKS chooses its default when a cluster is "
+        "made. A version can only be raised, by one at a time.",
+    )
     autoscaler: Image = Field(default=UNRESOLVED, description="Image of the cluster autoscaler.")
 
 
@@ -102,6 +109,7 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     for region, network in target.networks.items():
         yield from reach_is_sound(f"target.networks.{region}", network)
         yield from _network_is_of_its_region(f"target.networks.{region}", region, target.account, network)
+    yield from version_is_supported("target.kubernetes", target.kubernetes)
     yield from machines_are_in_the_zones(parts, target.networks)
     yield from _administrators_are_told_apart(target)
     yield from _reservations_are_of_ec2(parts)

@@ -59,6 +59,8 @@ class AwsSystemNodesArgs(TypedDict):
     """Those of the zones that offer the instance type."""
     instance_type: str
     """Of the system nodes."""
+    kubernetes: str | None
+    """Version of the nodes; None for that of the control plane when a group is made."""
     volumes_key: Input[str]
     """ARN of the key that encrypts their volumes."""
     labels: Mapping[str, str]
@@ -95,6 +97,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
             "cluster": joined.apply(lambda known: known[0]),
             "role": self.role.arn,
             "subnets": args["subnets"],
+            "kubernetes": args["kubernetes"],
             "volumes_key": args["volumes_key"],
             "labels": args["labels"],
         }
@@ -107,6 +110,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
             node_role_arn=self.role.arn,
             subnet_ids=[args["subnets"][zone] for zone in args["zones"]],
             ami_type=IMAGES[Kind.CPU, "amd64"],
+            version=args["kubernetes"],
             capacity_type="ON_DEMAND",
             instance_types=[args["instance_type"]],
             launch_template=version_of(self.template),

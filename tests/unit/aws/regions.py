@@ -79,6 +79,7 @@ def made(
                 "account": ACCOUNT,
                 "stack": stack,
                 "network": here,
+                "kubernetes": "1.35",
                 "administrators": [ADMINISTRATOR],
                 "autoscaler": IMAGE,
                 "pull_secrets": [],

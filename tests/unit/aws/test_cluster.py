@@ -72,8 +72,8 @@ def test_operators_reach_the_api_server_by_tls_and_nobody_else_does() -> None:
     assert (rule.inputs["fromPort"], rule.inputs["toPort"]) == (443, 443)
 
 
-def test_no_version_is_pinned_and_none_is_paid_for_longer() -> None:
-    assert "version" not in cluster() and cluster()["upgradePolicy"] == {"supportType": "STANDARD"}
+def test_no_version_is_paid_for_beyond_its_standard_support() -> None:
+    assert cluster()["upgradePolicy"] == {"supportType": "STANDARD"}
 
 
 def test_the_kubeconfig_asks_the_cli_for_a_token_and_holds_none() -> None:
@@ -157,3 +157,8 @@ def test_a_region_that_is_made_again_has_another_cluster_and_log_group() -> None
 def test_a_cluster_that_stands_keeps_its_name(kind: str) -> None:
     (found,) = named(kind, NAME)
     assert found.ignore_changes == ("name",)
+
+
+def test_control_plane_and_nodes_have_the_version_that_is_pinned() -> None:
+    groups = region().of(":NodeGroup")
+    assert {found.inputs["version"] for found in groups} == {cluster()["version"]} == {"1.35"}

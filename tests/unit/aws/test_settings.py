@@ -230,3 +230,13 @@ def test_a_public_endpoint_is_open_to_named_public_ranges(cidr: str, words: str)
     load_stack_settings(network(public_access=["203.0.113.0/28"]))
     mistake = only_mistake_of(network(public_access=[cidr]))
     assert mistake.path == f"{PATH}.public_access[0]" and words in mistake.rule
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("1.33", "ended on 2026-07-29"), ("1.99", "does not have it"), ("1.35.2", "written in quotes")],
+)
+def test_a_pinned_version_is_one_with_standard_support(version: str, words: str) -> None:
+    load_stack_settings(target(kubernetes="1.35"))
+    mistake = only_mistake_of(target(kubernetes=version))
+    assert mistake.path == "target.kubernetes" and words in mistake.rule
