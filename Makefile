@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu horovod ray vllm bench-vllm clean
+.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu bench-gateway horovod ray vllm bench-vllm clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -50,6 +50,10 @@ sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=nam
 bench-local: ## time the local stack: up, up without changes, preview, down
 	@$(PYTHON) -m tools.setup
 	@$(toolkit) -m bench.local_stack
+
+bench-gateway: ## a gateway under faults: retry storm, kept connections, unfinished bodies, a rollout; BEFORE=commit beside it
+	@$(PYTHON) -m tools.setup
+	@BEFORE=$(BEFORE) $(toolkit) -m bench.gateway
 
 horovod: ## the training loop with Horovod between two workers, in an environment of its own
 	@$(PYTHON) -m tools.setup workloads

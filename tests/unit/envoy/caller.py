@@ -35,8 +35,9 @@ class Answer:
 class Caller:
     """One connection, kept as long as the other side keeps it."""
 
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=GENEROUS_SECONDS)
+    def __init__(self, port: int, patience: float = GENEROUS_SECONDS) -> None:
+        """patience: seconds without a byte of an answer, after which TimeoutError is raised."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
 
     def ask(self, body: object = None, path: str = PATH, method: str = "", **headers: str) -> Answer:
         """A POST of a body as JSON, or as it is where it is bytes; a GET without one."""
@@ -60,9 +61,16 @@ class Caller:
         self._connection.close()
 
 
-def ask_once(port: int, body: object = None, path: str = PATH, method: str = "", **headers: str) -> Answer:
-    """An answer on a connection of its own."""
-    caller = Caller(port)
+def ask_once(
+    port: int,
+    body: object = None,
+    path: str = PATH,
+    method: str = "",
+    patience: float = GENEROUS_SECONDS,
+    **headers: str,
+) -> Answer:
+    """An answer on a connection of its own. patience: seconds without a byte of it."""
+    caller = Caller(port, patience)
     try:
         return caller.ask(body, path, method, **headers)
     finally:
