@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.claims import ROOT, Benchmark
 from bench.gateway_proxy import peak_mib, running
-from tests.unit.envoy.caller import Answer, Caller, ask_at_once, ask_once, unfinished
+from tests.unit.envoy.caller import Answer, Caller, ask_at_once, ask_once, end_at_once, unfinished
 from tests.unit.envoy.replica import PAUSE, PIECES, WAIT, Replica
 
 STORMS, AT_ONCE, ANSWER_SECONDS = 3, 60, 3
@@ -80,8 +80,7 @@ def storm(tree: Path) -> list[dict[str, int]]:
     for _ in range(STORMS):
         with replicas("dies", "lives") as (dies, lives), running(tree, [dies.port, lives.port]) as gateway:
             dies.die()
-            answers = ask_at_once(gateway.port, [{**CODER, WAIT: ANSWER_SECONDS}] * AT_ONCE)
-            rounds.append(statuses(answers))
+            rounds.append(dict(Counter(end_at_once(gateway.port, AT_ONCE, {**CODER, WAIT: ANSWER_SECONDS}))))
     return rounds
 
 
@@ -89,13 +88,14 @@ def kept(tree: Path) -> dict[str, int]:
     """Second requests on connections that are as old as the gateway lets them become, and a moment more or less."""
     with replicas("one") as (one,), running(tree, [one.port], connection=3, drain_seconds=2) as gateway:
         callers = [Caller(gateway.port) for _ in range(KEPT)]
-        began = time.monotonic()
+        began: list[float] = []
         for caller in callers:
+            began.append(time.monotonic())
             caller.ask(CODER)
 
         def again(number: int) -> str:
             moment = 5 - NEAR_SECONDS + 2 * NEAR_SECONDS * number / KEPT
-            time.sleep(max(0.0, began + moment - time.monotonic()))
+            time.sleep(max(0.0, began[number] + moment - time.monotonic()))
             try:
                 return str(callers[number].ask(CODER).status)
             except OSError:

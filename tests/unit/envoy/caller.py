@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 GENEROUS_SECONDS = 60
@@ -102,3 +103,21 @@ def raw(port: int, text: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), GENEROUS_SECONDS) as connection:
         connection.sendall(text)
         return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def end_at_once(port: int, count: int, body: object) -> list[str]:
+    """Statuses of requests whose last bytes are sent one right after the other: a proxy sees them as one burst."""
+    data = json.dumps(body).encode()
+    length = f"content-length: {len(data)}\r\nconnection: close\r\n\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{length}".encode()
+    with ExitStack() as stack:
+        made = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), GENEROUS_SECONDS))
+            for _ in range(count)
+        ]
+        for one in made:
+            one.sendall(head + data[:-1])
+        for one in made:
+            one.sendall(data[-1:])
+        answers = [b"".join(iter(partial(one.recv, 65536), b"")) for one in made]
+    return [answer.split(b" ", 2)[1].decode() if answer else "none" for answer in answers]

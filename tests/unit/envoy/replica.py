@@ -48,6 +48,7 @@ class Replica:
             self._run(self._end())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -56,6 +57,10 @@ class Replica:
         self._server.close()
         for writer in list(self._open):
             writer.transport.abort()
+        answering = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -64,6 +69,8 @@ class Replica:
                 await self._answer(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.closed += 1
+        except asyncio.CancelledError:
+            return  # it died
         finally:
             self._open.discard(writer)
             writer.close()
