@@ -43,6 +43,8 @@ def up(stack: Stack = "local") -> None:
     # With its preview: what can be refused (a port, a setting) is refused before anything is done.
     status = run_engine(stack, "up", "--yes", "--suppress-outputs")
     if status == 0:
+        if same := stacks.unchanged(stack):
+            print(f"no changes: {same} resources are as the stack file declares")
         told = stacks.outputs(stack)
         where = told.get("endpoint") or ", ".join(region["endpoint"] for region in told["regions"].values())
         print(f"{where} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")

@@ -35,6 +35,12 @@ def recover(stack: str) -> None:
         _forget_pending(stack)
 
 
+def unchanged(stack: str) -> int:
+    """How many resources the last update found as declared, if it changed none; 0 where that is not known."""
+    known = stack == EMBEDDED and uses_default_state()
+    return state_file.unchanged_resources(STATE, PROJECT, stack) if known else 0
+
+
 def outputs(stack: str) -> Any:
     """The stack's outputs.
 

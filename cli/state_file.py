@@ -45,6 +45,13 @@ def prune(state: Path, project: str, stack: str) -> None:
                 file.unlink(missing_ok=True)
 
 
+def unchanged_resources(state: Path, project: str, stack: str) -> int:
+    """How many resources the last update found as declared, if it changed none; 0 if it changed any."""
+    files = sorted((state / ".pulumi" / "history" / project / stack).glob("*.history.json"))
+    changes = json.loads(files[-1].read_text()).get("resourceChanges", {}) if files else {}
+    return changes["same"] if set(changes) == {"same"} else 0
+
+
 def _judged(file: Path) -> tuple[dict[str, Any], str]:
     """The content, and what is wrong with it; nothing when it is sound."""
     text = file.read_bytes()

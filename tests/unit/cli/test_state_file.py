@@ -12,7 +12,7 @@ import pytest
 
 from cli import stack
 from cli.engine import EngineError
-from cli.state_file import KEPT, prune
+from cli.state_file import KEPT, prune, unchanged_resources
 from tests.waiting import HANG_SECONDS
 from tools.paths import ROOT
 
@@ -79,6 +79,20 @@ def test_backups_and_history_of_all_but_the_newest_updates_are_removed(state: Pa
         assert str(10**18 + 5) in left[0] and str(10**18 + KEPT + 4) in left[-1]
 
 
+@pytest.mark.parametrize(("changes", "unchanged"), [({"same": 7}, 7), ({"same": 7, "update": 1}, 0), ({}, 0)])
+def test_an_update_that_changed_nothing_is_told_from_one_that_did(
+    state: Path, changes: dict[str, int], unchanged: int
+) -> None:
+    write(
+        state,
+        f"history/skerry/local/local-{10**18}.history.json",
+        json.dumps({"resourceChanges": {"create": 1}}),
+    )
+    last = {"kind": "update", "resourceChanges": changes}
+    write(state, f"history/skerry/local/local-{10**18 + 1}.history.json", json.dumps(last))
+    assert unchanged_resources(state, "skerry", "local") == unchanged
+
+
 TAKE = "import sys; from pathlib import Path; from cli import turn; "
 TAKE += "turn.take(Path(sys.argv[1])); print('mine', flush=True)"
 
@@ -101,6 +115,7 @@ def test_a_second_run_says_who_has_the_turn_and_since_when_and_waits(state: Path
             assert second.stderr
             told = second.stderr.readline()
             assert f"waiting for another run on this stack (pid {first.pid}, since " in told
-            assert second.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):
+                second.wait(timeout=0.5)
             first.kill()  # also a run that is killed gives its turn back
             assert second.communicate(timeout=HANG_SECONDS)[0] == "mine\n"
