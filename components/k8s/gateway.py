@@ -13,7 +13,7 @@ from pulumi import Input, Output, ResourceOptions
 from components.contracts import HEALTH_PATH, Backend, Front
 from components.envoy import config as envoy
 from components.envoy.limits import CPUS, MEMORY_MIB
-from components.envoy.telemetry import STATISTICS_PORT
+from components.envoy.telemetry import STATISTICS_PATH, STATISTICS_PORT
 from components.k8s import pods
 from components.settings.items import EndpointSettings
 
@@ -43,6 +43,7 @@ class K8sGateway(pulumi.ComponentResource):
         namespace: Input[str],
         image: str,
         pull_secrets: Sequence[str],
+        scrapers: Sequence[str],
         addresses: Mapping[str, Output[str]],
         callers: Sequence[str],
         front: Front,
@@ -71,7 +72,10 @@ class K8sGateway(pulumi.ComponentResource):
             metadata={"name": COMPONENT, "namespace": namespace},
             spec=pods.policy(
                 pods.GATEWAY,
-                ingress=[{"from": [{"ipBlock": {"cidr": cidr}} for cidr in callers], "ports": http}],
+                ingress=[
+                    {"from": [{"ipBlock": {"cidr": cidr}} for cidr in callers], "ports": http},
+                    *pods.scraping(scrapers, STATISTICS_PORT),
+                ],
                 egress=[{"to": replicas, "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}]}],
             ),
             opts=child,
@@ -95,7 +99,10 @@ class K8sGateway(pulumi.ComponentResource):
                         "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
                     },
                     "template": {
-                        "metadata": {"labels": pods.labels(COMPONENT, "region")},
+                        "metadata": {
+                            "labels": pods.labels(COMPONENT, "region"),
+                            "annotations": pods.scraped(scrapers, STATISTICS_PORT, STATISTICS_PATH),
+                        },
                         "spec": self._pod(image, settings),
                     },
                 }

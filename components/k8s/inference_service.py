@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -18,6 +18,7 @@ from components.serving import limit_flags
 from components.settings.items import ServiceSettings
 
 LIVE_PATH = "/v2/health/live"
+METRICS_PATH = "/metrics"
 THREADS = 1
 TERMINATION_MARGIN_SECONDS = 15
 START_PERIOD_SECONDS, START_TRIES = 10, 120
@@ -49,6 +50,7 @@ class K8sInferenceService(pulumi.ComponentResource):
         identity: K8sIdentity,
         model_uri: Output[str],
         drain_seconds: int,
+        scrapers: Sequence[str],
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sInferenceService", name, {}, opts)
@@ -65,7 +67,8 @@ class K8sInferenceService(pulumi.ComponentResource):
                     {
                         "from": [{"podSelector": {"matchLabels": pods.GATEWAY}}],
                         "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
-                    }
+                    },
+                    *pods.scraping(scrapers, pods.SERVING_PORT),
                 ],
                 egress=pods.reach(identity.egress),
             ),
@@ -100,7 +103,10 @@ class K8sInferenceService(pulumi.ComponentResource):
                     },
                     "progressDeadlineSeconds": START_PERIOD_SECONDS * START_TRIES + NODE_SECONDS,
                     "template": {
-                        "metadata": {"labels": pods.labels(pods.SERVING, service.name)},
+                        "metadata": {
+                            "labels": pods.labels(pods.SERVING, service.name),
+                            "annotations": pods.scraped(scrapers, pods.SERVING_PORT, METRICS_PATH),
+                        },
                         "spec": pod,
                     },
                 }

@@ -162,6 +162,20 @@ def disruption_budget(chosen: Mapping[str, str]) -> Json:
     }
 
 
+def scraping(namespaces: Sequence[str], port: int) -> list[Json]:
+    """Ingress rules for pods of the namespaces that may scrape; none without a namespace, since an empty list of
+    places would mean everywhere."""
+    name = "kubernetes.io/metadata.name"
+    places = [{"namespaceSelector": {"matchLabels": {name: namespace}}} for namespace in namespaces]
+    return [{"from": places, "ports": [{"protocol": "TCP", "port": port}]}] if places else []
+
+
+def scraped(namespaces: Sequence[str], port: int, path: str) -> dict[str, str]:
+    """Annotations by which the usual configuration of Prometheus finds pods to scrape; none where nobody may."""
+    told = {"scrape": "true", "port": str(port), "path": path}
+    return {f"prometheus.io/{key}": value for key, value in told.items()} if namespaces else {}
+
+
 def named(names: Sequence[str]) -> list[Json]:
     """References to objects of the same namespace."""
     return [{"name": name} for name in names]

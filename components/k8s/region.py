@@ -73,6 +73,7 @@ class K8sRegion(pulumi.ComponentResource):
         self.pools: dict[str, tuple[Placement, Budget]] = {}
         self._images = args["target"].images
         self._pull_secrets = args["target"].image_pull_secrets
+        self._scrapers = args["target"].scrapers
         self._endpoint = args["endpoint"]
         self._held: dict[str, Output[str]] = {}
         self.register_outputs({"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold})
@@ -131,6 +132,7 @@ class K8sRegion(pulumi.ComponentResource):
             identity=self._identity(f"serve-{service.name}", Grant(uri, Access.READ)),
             model_uri=uri,
             drain_seconds=self._endpoint.drain,
+            scrapers=self._scrapers,
             opts=self._child(_standing(after) if after else None),
         )
         return Service(service.name, service.replicas, made.address)
@@ -141,6 +143,7 @@ class K8sRegion(pulumi.ComponentResource):
             namespace=self.namespace.name,
             image=self._images.gateway,
             pull_secrets=self._pull_secrets,
+            scrapers=self._scrapers,
             addresses={service.name: service.address for service in services},
             callers=self.host.callers,
             front=self.host.front,

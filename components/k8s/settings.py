@@ -24,6 +24,9 @@ LONGEST_DRAIN_SECONDS = 3600
 `deregistration_delay.timeout_seconds`), and longest connection draining of a backend service (Compute Engine API,
 `connectionDraining.drainingTimeoutSec`), both read 2026-12-01."""
 
+NAMESPACE_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+NAMESPACE_RULE = "a namespace is lower-case letters, digits and '-', at most 63, such as monitoring"
+
 LEAVING_SECONDS = 5
 """Between the end of a replica's traffic and its SIGTERM: endpoints and health checks take some seconds to spread."""
 
@@ -68,6 +71,11 @@ class ClusterTarget(Frozen):
         description="Names of Secrets of type kubernetes.io/dockerconfigjson, with which pods pull images. You make "
         "them in namespace skerry of each cluster, and on target aws also in kube-system, where the autoscaler runs. "
         "Left out, nodes pull with their own credentials.",
+    )
+    scrapers: tuple[Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN)], ...] = Field(
+        default=(),
+        description="Namespaces of the clusters whose pods may scrape metrics, such as that of Prometheus. Replicas "
+        "answer requests on the port of their metrics, so these pods may also send requests. Left out, none may.",
     )
 
 

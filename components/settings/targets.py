@@ -34,6 +34,7 @@ TARGET_UNRESOLVED: Mapping[str, Callable[[Any, Sequence[Layer]], Iterator[str]]]
 TARGET_PATTERNS: Mapping[str, str] = {
     networks.CIDR_PATTERN: networks.CIDR_RULE,
     clusters.IMAGE_PATTERN: clusters.IMAGE_RULE,
+    clusters.NAMESPACE_PATTERN: clusters.NAMESPACE_RULE,
     clusters.DOMAIN_PATTERN: clusters.DOMAIN_RULE,
     **aws.PATTERNS,
     **gcp.PATTERNS,

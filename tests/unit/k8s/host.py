@@ -42,7 +42,8 @@ IMAGES = {
 PIN = f"sha256:{'2' * 64}"
 STORE = Egress("203.0.113.7/32", 443)
 PULL_SECRET = "registry-of-ours"
-TARGET = ClusterTarget(images=ImageSettings(**IMAGES), image_pull_secrets=(PULL_SECRET,))
+SCRAPERS = ("monitoring", "gmp-system")
+TARGET = ClusterTarget(images=ImageSettings(**IMAGES), image_pull_secrets=(PULL_SECRET,), scrapers=SCRAPERS)
 MEMORY_MIB, NOTICE_SECONDS = 30_000, 25
 CALLER, RESOLVER = "192.0.2.0/24", "192.0.2.53/32"
 ENDPOINT = EndpointSettings(

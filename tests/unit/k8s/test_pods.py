@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.contracts import ClusterHost, Egress
+from components.envoy.telemetry import STATISTICS_PORT
 from components.k8s import pods
 from tests.recorder import Recording, Registered
 from tests.unit.k8s.host import (
@@ -15,6 +16,7 @@ from tests.unit.k8s.host import (
     IDLE,
     MEMORY_MIB,
     RESOLVER,
+    SCRAPERS,
     SECOND,
     SERVICE,
     STORE,
@@ -24,6 +26,10 @@ from tests.unit.k8s.host import (
 )
 
 RUNNING = (":Job", ":Deployment")
+SCRAPING = [
+    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    for namespace in SCRAPERS
+]
 
 
 @pytest.fixture(scope="module")
@@ -137,18 +143,41 @@ def test_no_policy_opens_all_addresses(region: Recording) -> None:
             assert {"ipBlock": {"cidr": "0.0.0.0/0"}} not in places
 
 
-def test_only_the_load_balancer_reaches_the_gateway_and_only_the_gateway_a_replica(region: Recording) -> None:
+def test_only_the_load_balancer_reaches_the_gateway_and_only_the_gateway_and_scrapers_a_replica(
+    region: Recording,
+) -> None:
     (gateway,) = matching(region, pods.labels("gateway", "region"))
     assert gateway["ingress"] == [
-        {"from": [{"ipBlock": {"cidr": CALLER}}], "ports": [{"protocol": "TCP", "port": 10000}]}
+        {"from": [{"ipBlock": {"cidr": CALLER}}], "ports": [{"protocol": "TCP", "port": 10000}]},
+        {"from": SCRAPING, "ports": [{"protocol": "TCP", "port": STATISTICS_PORT}]},
     ]
     (replica,) = matching(region, pods.labels(pods.SERVING, "coder"))
     assert replica["ingress"] == [
         {
             "from": [{"podSelector": {"matchLabels": pods.GATEWAY}}],
             "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
-        }
+        },
+        {
+            "from": SCRAPING,
+            "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
+        },
     ]
+
+
+def test_replicas_let_in_the_namespaces_that_may_scrape_and_say_where_their_metrics_are(
+    region: Recording,
+) -> None:
+    (made,) = [one for one in runners(region) if one.inputs["metadata"]["name"] == "serve-coder"]
+    metadata = made.inputs["spec"]["template"]["metadata"]
+    assert metadata["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(pods.SERVING_PORT),
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def test_without_a_namespace_that_may_scrape_no_rule_opens_a_port() -> None:
+    assert pods.scraping((), 8000) == [] and pods.scraped((), 8000, "/metrics") == {}
 
 
 def test_what_reads_a_tier_may_reach_it_and_the_gateway_may_not(region: Recording) -> None:
