@@ -13,6 +13,7 @@ import typer
 from cli import runs, teardown
 from cli import stack as stacks
 from cli.engine import EMBEDDED, ROOT, EngineError, environment, run_engine
+from cli.rehearsal import REFUSALS, SEED
 from tools.problem import Problem
 
 # What takes long to import is imported by the command that needs it; `rich`, which draws help, takes half a second.
@@ -104,11 +105,15 @@ def rehearse(
     names: Annotated[list[str] | None, typer.Argument(metavar="STACK", help="Names of cloud stacks.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every stack of a cloud in stacks/.")] = False,
     project: Annotated[Path, typer.Option(help="Folder with Pulumi.yaml, the program and stacks/.")] = ROOT,
+    refusals: Annotated[
+        int, typer.Option(min=0, help="Creations that are refused, all stacks together.")
+    ] = REFUSALS,
+    seed: Annotated[int, typer.Option(help="Chooses those creations.")] = SEED,
 ) -> None:
     """Run cloud stacks from preview to destroy with stand-ins for the clouds: no account, no network."""
     from cli import rehearse as rehearsals
 
-    rehearsals.rehearse(project.resolve(), names or [], every)
+    rehearsals.rehearse(project.resolve(), names or [], every, refusals, seed)
 
 
 @app.command()

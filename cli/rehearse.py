@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.engine import EngineError
-from cli.rehearsal.phases import rehearse as play
+from cli.rehearsal import REFUSALS, SEED
 from cli.rehearsal.plan import cloud_stacks, plan
+from cli.rehearsal.play import rehearse as play
 from cli.rehearsal.report import show
 from cli.rehearsal.stage import stage
 
 
-def rehearse(project: Path, names: Sequence[str], every: bool) -> None:
+def rehearse(
+    project: Path, names: Sequence[str], every: bool, refusals: int = REFUSALS, seed: int = SEED
+) -> None:
     """Rehearses stacks of a project, and those that they refer to, then prints what it took.
 
     Raises:
@@ -24,5 +27,5 @@ def rehearse(project: Path, names: Sequence[str], every: bool) -> None:
         )
     files = plan(project, cloud_stacks(project) if every else names)
     with stage() as made:
-        results = play(made, project, files)
+        results = play(made, project, files, refusals, seed)
     show(results)

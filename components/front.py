@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pulumi import Output
+from pulumi import Input, Output
 
 
 @dataclass(frozen=True)
 class Backend:
     """Pods that answer for a whole region: its gateway."""
 
-    namespace: str
+    namespace: Input[str]
+    """Their namespace, known when it exists."""
     selector: Mapping[str, str]
     """Labels of the pods."""
     port: int

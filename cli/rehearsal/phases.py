@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from cli.engine import EngineError
+from cli.rehearsal.order import Judged, held
 from cli.rehearsal.plan import StackFile
 from cli.rehearsal.stage import Done, Stage
 from tools.progress import say
+from tools.rehearsal.account import Held
 
 UP = {
     "preview": ("preview",),
     "up": ("up", "--yes", "--skip-preview"),
     "second preview": ("preview", "--expect-no-changes"),
 }
+WITH_DATA, REFUSED = "destroy with data", "refused up"
 DOWN = {"destroy": ("destroy", "--yes", "--skip-preview")}
-PHASES = (*UP, *DOWN)
+AGAIN = {
+    "up again": UP["up"],
+    "last preview": UP["second preview"],
+}
+PHASES = (*UP, WITH_DATA, *DOWN, REFUSED, *AGAIN)
 CHANGED = (
     "The program declares something else than a moment ago: a random number, a time, an order that is not fixed; or an "
     "input is wired from an output that the stand-in does not give (docs/how-to/rehearse.md)."
@@ -38,7 +46,11 @@ class Rehearsed:
     types: Counter[str] = field(default_factory=Counter[str])
     """Resources that a stand-in answered for, the providers among them."""
     runs: dict[str, Done] = field(default_factory=dict[str, Done])
-    """By phase."""
+    """By phase. A stack without buckets has no `destroy with data`."""
+    judged: Judged = field(default_factory=dict[str, set[str]])
+    """Rule -> URNs of the resources that it judged."""
+    refusals: int = 0
+    """Creations that were refused in the middle of an `up`, which the next `up` then made."""
 
     @property
     def warnings(self) -> list[str]:
@@ -51,6 +63,13 @@ class Rehearsed:
     def peak_mb(self) -> float:
         return max(run.peak_mb for run in self.runs.values())
 
+    def add(self, phase: str, done: Done) -> None:
+        """Notes a run; a phase of several runs takes as long as all of them."""
+        if before := self.runs.get(phase):
+            peak = max(before.peak_mb, done.peak_mb)
+            done = Done(done.status, before.text + done.text, before.seconds + done.seconds, peak)
+        self.runs[phase] = done
+
 
 @dataclass(frozen=True)
 class Program:
@@ -61,53 +80,48 @@ class Program:
     stack: str
     config: Path
 
-    def play(self, told: Rehearsed, phases: dict[str, tuple[str, ...]]) -> None:
+    def play(self, told: Rehearsed, phases: Mapping[str, tuple[str, ...]]) -> None:
         """Runs phases one after the other; raises `EngineError` at the first that fails."""
         for phase, arguments in phases.items():
-            say(f"{self.stack}: {phase}")
-            done = self.stage.run(
-                self.folder, *arguments, "--stack", self.stack, "--config-file", str(self.config)
-            )
+            done = self.run(told, phase, arguments)
             if done.status != 0:
                 reason = f" {CHANGED}" if "--expect-no-changes" in arguments else ""
-                raise EngineError(
-                    f"{self.stack}: {phase} failed.{reason} The engine says:\n{done.text.strip()}"
-                )
-            told.runs[phase] = done
+                raise self.error(f"{phase} failed.{reason}", done)
+
+    def run(self, told: Rehearsed, phase: str, arguments: tuple[str, ...]) -> Done:
+        """Runs the engine once, whatever comes of it."""
+        say(f"{self.stack}: {phase}")
+        done = self.stage.run(
+            self.folder, *arguments, "--stack", self.stack, "--config-file", str(self.config)
+        )
+        told.add(phase, done)
+        return done
+
+    def error(self, what: str, done: Done) -> EngineError:
+        return EngineError(f"{self.stack}: {what} The engine says:\n{done.text.strip()}")
 
     def unprotect(self) -> None:
         """Lets the stack's protected resources go, as a user does who removes data on purpose."""
         done = self.stage.run(self.folder, "state", "unprotect", "--all", "--yes", "--stack", self.stack)
         if done.status != 0:
-            raise EngineError(f"{self.stack}: the engine could not unprotect the stack:\n{done.text.strip()}")
+            raise self.error("the engine could not unprotect the stack.", done)
+
+    def resources(self) -> dict[str, Held]:
+        """What is up, by URN."""
+        return held(self._state())
 
     def count(self, told: Rehearsed) -> None:
         """Counts what is up."""
-        state = self.stage.read(self.folder, "stack", "export", "--stack", self.stack)
-        resources = state["deployment"].get("resources") or []
+        resources = self._state()["deployment"].get("resources") or []
         told.types.update(
             entry["type"] for entry in resources if entry.get("custom") and entry["type"] not in BUILT_IN
         )
 
-
-def rehearse(stage: Stage, project: Path, files: Sequence[StackFile]) -> list[Rehearsed]:
-    """An empty program first, then every stack up in the order given, then all of them down in reverse."""
-    nothing = _empty_project(stage, project)
-    empty = _program(stage, nothing, EMPTY, "{}", nothing)
-    told = Rehearsed(EMPTY)
-    empty.play(told, {**UP, **DOWN})
-    programs = [_program(stage, nothing, file.name, file.copy(), project) for file in files]
-    stacks = [Rehearsed(file.name) for file in files]
-    for program, result in zip(programs, stacks, strict=True):
-        program.play(result, UP)
-        program.count(result)
-    for program, result in reversed(list(zip(programs, stacks, strict=True))):
-        program.unprotect()
-        program.play(result, DOWN)
-    return [told, *stacks]
+    def _state(self) -> Any:
+        return self.stage.read(self.folder, "stack", "export", "--stack", self.stack, "--show-secrets")
 
 
-def _empty_project(stage: Stage, project: Path) -> Path:
+def empty_project(stage: Stage, project: Path) -> Path:
     """A project of the same name and runtime whose program declares nothing. Stacks are made in it, since the engine
     writes into the project in which it makes one."""
     content = yaml.safe_load((project / "Pulumi.yaml").read_text())
@@ -121,7 +135,7 @@ def _empty_project(stage: Stage, project: Path) -> Path:
     return folder
 
 
-def _program(stage: Stage, nothing: Path, stack: str, config: str, folder: Path) -> Program:
+def program(stage: Stage, nothing: Path, stack: str, config: str, folder: Path) -> Program:
     """Makes a stack in the throw-away backend."""
     path = stage.folder / f"{stack}.yaml"
     path.write_text(config)
@@ -129,3 +143,8 @@ def _program(stage: Stage, nothing: Path, stack: str, config: str, folder: Path)
     if made.status != 0:
         raise EngineError(f"{stack}: the engine could not make the stack:\n{made.text.strip()}")
     return Program(stage, folder, stack, path)
+
+
+def programs(stage: Stage, project: Path, nothing: Path, files: Sequence[StackFile]) -> list[Program]:
+    """The programs of these stack files."""
+    return [program(stage, nothing, file.name, file.copy(), project) for file in files]

@@ -84,7 +84,7 @@ def stage() -> Iterator[Stage]:
         folder = Path(tempfile.mkdtemp(prefix="skerry-rehearsal-"))
         try:
             environment = _environment(folder)
-            ports = _stand_ins(environment)
+            ports = _stand_ins(folder, environment)
             attached = ",".join(f"{name}:{port}" for name, port in ports.items())
             yield Stage(folder, {**environment, "PULUMI_DEBUG_PROVIDERS": attached})
         finally:
@@ -113,10 +113,10 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _stand_ins(environment: Mapping[str, str]) -> dict[str, int]:
+def _stand_ins(folder: Path, environment: Mapping[str, str]) -> dict[str, int]:
     """Starts the stand-ins; their port, by package."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.rehearsal", str(os.getpid())],
+        [sys.executable, "-m", "tools.rehearsal", str(os.getpid()), str(folder)],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,

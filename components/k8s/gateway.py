@@ -116,7 +116,7 @@ class K8sGateway(pulumi.ComponentResource):
             opts=child,
         )
         self.backend = Backend(
-            namespace=pods.NAMESPACE,
+            namespace=namespace,
             selector=pods.GATEWAY,
             port=PORT,
             standing=self.deployment.urn.apply(lambda _: COMPONENT),

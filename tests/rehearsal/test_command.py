@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from tests.rehearsal.caller import CREDENTIALS, PROJECT, Caller, faulty, make_caller, make_project
 from tests.waiting import HANG_SECONDS, until
 from tools import processes
+from tools.rehearsal.rules import RULES
 
 NOTHING_LEFT: tuple[list[str], dict[int, str]] = ([], {})
 """Longer than anything takes; nobody waits for it unless a process stays."""
@@ -41,7 +43,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """The stack whose file names a key service of a cloud and holds a secret."""
     caller = make_caller(tmp_path_factory.mktemp("seen") / "caller")
     before = (caller.own_files(), files(PROJECT))
-    done = caller.rehearse(PROJECT, "small-gcp")
+    done = caller.rehearse(PROJECT, "small-gcp", "--refusals", "1")
     assert done.returncode == 0, done.stderr
     return Seen(done, caller.left(), before, (caller.own_files(), files(PROJECT)))
 
@@ -50,18 +52,24 @@ def test_the_summary_is_a_plain_table_with_an_empty_program_beside_the_stack(see
     heading, empty, stack = seen.done.stdout.splitlines()[:3]
     assert heading.split("  ")[0] == "stack" and heading.endswith("peak MB")
     assert empty.split()[:2] == ["empty-program", "0"] and stack.split()[:2] == ["small-gcp", "9"]
-    assert len(stack.split()) == len(empty.split()) == 7, "resources, four phases, memory"
+    assert len(stack.split()) == len(empty.split()) == 11, "resources, eight phases, memory"
     assert seen.done.stdout.isascii() and "\x1b" not in seen.done.stdout
 
 
-def test_the_summary_says_that_nothing_was_checked_and_lists_every_type_as_unchecked(seen: Seen) -> None:
-    assert "CHECKED NOTHING YET: 0 of 9 resources" in seen.done.stdout
-    assert "no input was compared" in seen.done.stdout
-    table, _, _ = seen.done.stdout.split("type ")[1].partition("\n\n")
+def test_the_summary_says_what_was_judged_and_lists_every_rule_and_type_with_what_was_not(seen: Seen) -> None:
+    found = re.search(r"JUDGED: (\d+) of 9 resources, by (\d+) of (\d+) rules", seen.done.stdout)
+    assert found and 0 < int(found[1]) < 9 and 0 < int(found[2]) < int(found[3]) == len(RULES)
+    assert "REFUSED ON THE WAY: 1 creations" in seen.done.stdout
+    assert "No other input was compared" in seen.done.stdout
+    rules, _, _ = seen.done.stdout.split("\nrule ")[1].partition("\n\n")
+    told = {line.split()[0]: int(line.split()[2]) for line in rules.splitlines()[1:]}
+    assert told["gcp-bucket-is-empty"] == 1 and told["aws-unused"] == 0
+    assert told.keys() == {rule.name for rule in RULES}
+    table, _, _ = seen.done.stdout.split("\ntype ")[1].partition("\n\n")
     denominator = [line.split() for line in table.splitlines()[1:]]
     assert sum(int(count) for _, count, _ in denominator) == 9
-    assert ["gcp:container/cluster:Cluster", "1", "0"] in denominator
-    assert {checked for _, _, checked in denominator} == {"0"}
+    assert ["pulumi:providers:gcp", "1", "0"] in denominator
+    assert sum(int(judged) for _, _, judged in denominator) == int(found[1])
 
 
 def test_what_the_program_warns_of_is_told_once(seen: Seen) -> None:
@@ -139,6 +147,21 @@ def test_a_program_sees_that_it_is_rehearsed_and_no_credential_of_the_user(
     assert {name for name in names if f"{name}=mine" in visible} == set()
     assert CREDENTIALS.keys() & names == {"PULUMI_CONFIG_PASSPHRASE"}, "a throw-away one"
     assert not any(str(home) in entry for entry in visible)
+
+
+def test_a_destroy_that_takes_the_guard_off_a_full_bucket_fails_by_the_guards_name(tmp_path: Path) -> None:
+    told, left, _ = failed(tmp_path, "loose guard")
+    assert "BucketNotEmpty" in told and "rehearsal rule aws-bucket-is-empty" in told
+    assert "destroy with data was refused, but what protects the objects had changed" in told
+    assert "BucketPublicAccessBlock::closed" in told.partition("had changed")[2].partition("Protect it")[0]
+    assert left == NOTHING_LEFT
+
+
+def test_a_grant_that_may_come_before_its_identity_pool_fails_although_up_went_well(tmp_path: Path) -> None:
+    told, left, _ = failed(tmp_path, "early grant")
+    assert "Identity Pool does not exist (p.svc.id.goog)" in told
+    assert "(rehearsal rule gcp-identity-pool-exists)" in told and "early" in told
+    assert left == NOTHING_LEFT
 
 
 def test_an_invoke_that_no_stand_in_knows_is_named_with_the_table_that_lacks_it(

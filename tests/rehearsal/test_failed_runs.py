@@ -24,9 +24,16 @@ from pulumi import ResourceOptions
 from components.k8s import jobs, pods
 
 provider = ResourceOptions(provider=k8s.Provider("here"))
+space = k8s.core.v1.Namespace("space", metadata={{"name": "skerry"}}, opts=provider)
+account = k8s.core.v1.ServiceAccount(
+    "account",
+    metadata={{"name": "account", "namespace": "skerry"}},
+    opts=ResourceOptions(provider=provider.provider, depends_on=[space]),
+)
+after = ResourceOptions(provider=provider.provider, depends_on=[account])
 for run, command in (("coder", "false"), ("calm", "true")):
     pod = pods.pod(pods.container("training", "image", [command], {{}}), "account", pods.WORK)
-    jobs.job(f"here-{{run}}", "training", f"train-{{run}}", pod, namespace="skerry", opts=provider)
+    jobs.job(f"here-{{run}}", "training", f"train-{{run}}", pod, namespace="skerry", opts=after)
 """
 
 

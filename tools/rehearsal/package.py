@@ -21,6 +21,8 @@ class Resource:
     """What its provider was configured with, such as `region`."""
     id: str = ""
     """Its id, when it exists already."""
+    life: int = 0
+    """How often it was made before: a second one gets another id, and another name where none is given."""
 
     @property
     def type(self) -> str:
@@ -44,8 +46,8 @@ class Resource:
 
     @property
     def hex(self) -> str:
-        """Hexadecimal digits that are the same whenever this resource is asked for."""
-        return hashlib.sha256(self.urn.encode()).hexdigest()
+        """Hexadecimal digits that are the same whenever this resource is asked for in one life."""
+        return hashlib.sha256(f"{self.urn}{self.life or ''}".encode()).hexdigest()
 
     @property
     def autoname(self) -> str:

@@ -15,14 +15,20 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from components.local.provider.values import Properties, from_struct, to_struct
+from tools.rehearsal.account import Held
+from tools.rehearsal.ledger import Ledger
 from tools.rehearsal.package import Package, Resource, changed, fill, unknown
 
 
 class StandIn(provider_pb2_grpc.ResourceProviderServicer):
-    """Args: package: the tables to answer from."""
+    """Args:
+    package: the tables to answer from.
+    ledger: the account, which all stand-ins share.
+    """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, ledger: Ledger) -> None:
         self.package = package
+        self.ledger = ledger
         self.configs: dict[str, Properties] = {}
         """Configuration by connection: the engine opens one for each instance of the provider."""
 
@@ -54,21 +60,30 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
 
     def Create(self, request: Any, context: Any) -> Any:
         inputs = from_struct(request.properties)
-        computed = self.package.computed(self._resource(request, context, inputs))
+        resource = self._resource(request, context, inputs)
+        computed = self.package.computed(resource)
         identity = computed.pop("id")
         if request.preview:
             return provider_pb2.CreateResponse(properties=to_struct(fill(inputs, unknown(computed))))
-        return provider_pb2.CreateResponse(id=identity, properties=to_struct(fill(inputs, computed)))
+        outputs = fill(inputs, computed)
+        if refusal := self.ledger.create(_held(resource, identity, outputs)):
+            return context.abort(grpc.StatusCode.FAILED_PRECONDITION, refusal)
+        return provider_pb2.CreateResponse(id=identity, properties=to_struct(outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
         state = self._state(request, context, from_struct(request.properties))
         return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
 
     def Update(self, request: Any, context: Any) -> Any:
-        state = self._state(request, context, from_struct(request.news))
+        inputs = from_struct(request.news)
+        state = self._state(request, context, inputs)
+        if not request.preview:
+            self.ledger.update(_held(self._resource(request, context, inputs), request.id, state))
         return provider_pb2.UpdateResponse(properties=to_struct(state))
 
     def Delete(self, request: Any, context: Any) -> Any:
+        if refusal := self.ledger.delete(request.urn):
+            return context.abort(grpc.StatusCode.FAILED_PRECONDITION, refusal)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
@@ -91,13 +106,18 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
 
     def _resource(self, request: Any, context: Any, inputs: Properties) -> Resource:
         config = self.configs.get(context.peer(), {})
-        return Resource(request.urn, inputs, config, getattr(request, "id", ""))
+        life = self.ledger.life(request.urn)
+        return Resource(request.urn, inputs, config, getattr(request, "id", ""), life)
 
     def _state(self, request: Any, context: Any, inputs: Properties) -> Properties:
         """Outputs of a resource that exists: its inputs and what the cloud adds."""
         computed = self.package.computed(self._resource(request, context, inputs))
         del computed["id"]
         return fill(inputs, computed)
+
+
+def _held(resource: Resource, identity: str, outputs: Properties) -> Held:
+    return Held(resource.urn, resource.inputs, resource.config, identity, resource.life, outputs)
 
 
 def _diff(old: Properties, new: Properties) -> Any:

@@ -152,6 +152,20 @@ def provoke() -> None:
             opts=options,
         )
         aws.s3.Bucket("wired", bucket=control.etag, tags={"of": control.id}, opts=options)
+    elif fault["kind"] == "loose guard":
+        bucket = aws.s3.Bucket("full", bucket="a-bucket-with-objects", opts=options)
+        aws.s3.BucketPublicAccessBlock("closed", bucket=bucket.bucket, block_public_acls=True, opts=options)
+    elif fault["kind"] == "early grant":
+        google = pulumi.ResourceOptions(provider=gcp.Provider("google", project="p", region="us-central1"))
+        gcp.container.Cluster(
+            "cluster",
+            location="us-central1",
+            workload_identity_config={"workload_pool": "p.svc.id.goog"},
+            opts=google,
+        )
+        pod = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p.svc.id.goog/subject/a"
+        bucket = gcp.storage.Bucket("cold", location="us-central1", opts=google)
+        gcp.storage.BucketIAMMember("early", bucket=bucket.name, role="a", member=pod, opts=google)
     elif fault["kind"] == "question":
         aws.ec2.get_ami(most_recent=True, opts=pulumi.InvokeOptions(provider=options.provider))
     elif not pulumi.runtime.is_dry_run():  # it hangs in `up`
