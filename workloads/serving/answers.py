@@ -36,7 +36,7 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
     except QueueFull:
         raise queue_full() from None
     if not prompt:
-        raise ApiError(400, "the prompt has no tokens; give some text", "prompt", "invalid_value")
+        raise ApiError(400, "the prompt has no tokens; give some text", "prompt", code="invalid_value")
     default = CHAT_DEFAULT_TOKENS if chat else COMPLETION_DEFAULT_TOKENS
     room = min(loaded.context_length, state.engine.cache_tokens() or loaded.context_length) - len(prompt)
     tokens = ask.max_tokens or min(default, max(room, 1), state.limits.answer_tokens or default)
@@ -49,7 +49,7 @@ async def accept(ask: Ask, state: State, request: Request) -> Job:
         state.engine.submit(job)
     except PromptTooLong as error:
         field = "messages" if chat else "prompt"
-        raise ApiError(400, str(error), field, "context_length_exceeded") from error
+        raise ApiError(400, str(error), field, code="context_length_exceeded") from error
     except QueueFull:
         raise queue_full() from None
     told.job, told.prompt_tokens = job, len(prompt)
@@ -73,7 +73,9 @@ async def pieces(job: Job, state: State, request: Request) -> AsyncIterator[Piec
             message = f"this answer took longer than {seconds:g} seconds; lower max_tokens"
             raise ApiError(504, message, code="timeout") from None  # whoever asked lets the job go
         except Exception as error:
-            raise ApiError(500, "generating this answer failed; the server's log says where") from error
+            raise ApiError(
+                500, "generating this answer failed; the server's log says where", code="internal_error"
+            ) from error
         if piece.finish_reason == "cancelled":
             raise ApiError(503, "this answer was ended early; try again", code="cancelled")
         if (seconds_between := told.token(piece.tokens)) is not None:

@@ -19,6 +19,8 @@ KNOWN = (
     "POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v2/models/NAME/infer, "
     "GET /v1/models, /v2, /v2/models/NAME, /v2/health/live, /v2/health/ready, /metrics"
 )
+HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+"""Status of what the framework refuses -> code; any other one is `invalid_request`."""
 PROBE = ["GET", "HEAD"]  # some load balancers ask for the head only
 
 
@@ -32,13 +34,16 @@ def create_app(models: Models, traces: Traces | None = None) -> FastAPI:
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
-        exchange(request).fail(error.kind)
+        exchange(request).fail(error.code)
         return _refusal(request, error)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{error.detail}: {request.method} {cut(request.url.path)}; there are {KNOWN}"
-        return _refusal(request, ApiError(error.status_code, message, headers=dict(error.headers or {})))
+        code = HTTP_CODES.get(error.status_code, "invalid_request")
+        exchange(request).fail(code)
+        refused = ApiError(error.status_code, message, code=code, headers=dict(error.headers or {}))
+        return _refusal(request, refused)
 
     @app.api_route("/v2/health/live", methods=PROBE)
     async def live() -> Response:
@@ -118,7 +123,8 @@ class _Account:
             log.failure("a request", error)
             told.fail(type(error).__name__)
             if status == 0:
-                broken = ApiError(500, "this server failed on the request; its log says where")
+                message = "this server failed on the request; its log says where"
+                broken = ApiError(500, message, code="internal_error")
                 await _refusal(Request(scope), broken)(scope, receive, send_named)
         finally:
             self._models.open_answers -= 1

@@ -30,10 +30,10 @@ async def body(request: Request, models: Models) -> bytes:
         if models.draining:
             raise not_ready("shutting down", headers={"connection": "close"}) from None
         message = f"the body did not arrive within {limits.body_seconds:g} seconds; send it faster"
-        raise ApiError(408, message, headers={"connection": "close"}) from None
+        raise ApiError(408, message, code="request_timeout", headers={"connection": "close"}) from None
     return bytes(raw)
 
 
 def _too_large(limits: Limits) -> ApiError:
     message = f"the body is larger than {limits.body_bytes} bytes; send a shorter prompt"
-    return ApiError(413, message)
+    return ApiError(413, message, code="request_too_large", headers={"connection": "close"})

@@ -55,7 +55,10 @@ class ChatTemplate:
             # only what a template itself says is told: other errors may quote a message
             why = str(error) if isinstance(error, TemplateError) else f"it raised {type(error).__name__}"
             raise ApiError(
-                400, f"messages do not fit this model's chat template: {why}", "messages"
+                400,
+                f"messages do not fit this model's chat template: {why}",
+                "messages",
+                code="invalid_value",
             ) from error
 
 

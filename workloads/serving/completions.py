@@ -84,7 +84,7 @@ def check_stream(ask: Ask, request: Request) -> None:
     """Raises ApiError(400) for a stream over HTTP/1.0: there a body ends with its connection, a broken one too."""
     if ask.stream and request.scope["http_version"] == "1.0":
         message = "stream is true, but HTTP/1.0 cannot tell a broken one from a whole one; ask with HTTP/1.1"
-        raise ApiError(400, message, "stream", "unsupported_field")
+        raise ApiError(400, message, "stream", code="unsupported_field")
 
 
 async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Request) -> AsyncIterator[str]:
@@ -103,7 +103,7 @@ async def _events(job: Job, ask: Ask, state: State, answer: Answer, request: Req
             if piece.finish_reason and ask.stream_usage:
                 yield event(answer.usage_chunk(usage(len(job.prompt), piece.tokens)))
     except ApiError as error:  # the status line is long gone
-        exchange(request).fail(error.kind)
+        exchange(request).fail(error.code)
         yield event(error.body())
         raise BrokenAnswer(error.code) from error
     yield "data: [DONE]\n\n"

@@ -69,7 +69,7 @@ class Embedder:
             async with asyncio.timeout(seconds):
                 made = await asyncio.wrap_future(job.future)
         except PromptTooLong as error:
-            raise ApiError(400, str(error), "input", "context_length_exceeded") from error
+            raise ApiError(400, str(error), "input", code="context_length_exceeded") from error
         except TimeoutError:
             message = f"these vectors took longer than {seconds:g} seconds; send fewer texts in one request"
             raise ApiError(504, message, code="timeout") from None
@@ -151,7 +151,7 @@ async def embed(state: State, texts: Sequence[str], request: Request) -> tuple[l
             400,
             f"model {state.name!r} continues text, it gives no embeddings; use /v1/completions",
             "model",
-            "not_an_encoder",
+            code="not_an_encoder",
         )
     told = exchange(request)
     told.reach(state.name, state.version, "embeddings")

@@ -30,5 +30,5 @@ class Limits:
                 f"max_tokens is {tokens}; this server gives at most {self.answer_tokens} in one answer; "
                 "ask for no more",
                 "max_tokens",
-                "invalid_value",
+                code="invalid_value",
             )

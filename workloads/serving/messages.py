@@ -37,7 +37,7 @@ def _message(where: str, message: Any) -> dict[str, str]:
     role, name = message.get("role"), message.get("name")
     if role in ("tool", "function"):
         message = f"{where}.role is {role}, which this server cannot honour; send text only"
-        raise ApiError(400, message, f"{where}.role", "unsupported_field")
+        raise ApiError(400, message, f"{where}.role", code="unsupported_field")
     if role not in ("system", "developer", "user", "assistant"):
         raise wrong(f"{where}.role", role, "system, developer, user or assistant")
     refuse(message, NEUTRAL, f"{where}.")

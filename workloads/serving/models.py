@@ -47,7 +47,7 @@ class Models:
             message = (
                 f"model {cut(name)!r} is not served here; served {'are' if self.several else 'is'} {names}"
             )
-            raise ApiError(404, message, "model", "model_not_found")
+            raise ApiError(404, message, "model", code="model_not_found")
         return self._by_name[name]
 
     @property

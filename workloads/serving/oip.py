@@ -106,11 +106,16 @@ async def _continue(
 ) -> tuple[str, dict[str, Any]]:
     """The text that goes on after the one of `texts`, and how it ended. Parameters are those of /v1/completions."""
     if len(texts) != 1:
-        raise ApiError(400, f"inputs[0] holds {len(texts)} texts; this model takes one per request", "inputs")
+        raise ApiError(
+            400,
+            f"inputs[0] holds {len(texts)} texts; this model takes one per request",
+            "inputs",
+            code="invalid_value",
+        )
     for field in NOT_PARAMETERS:
         if field in parameters:
             message = f"parameters.{field} is set, but has no meaning in infer; leave it out"
-            raise ApiError(400, message, field, "unsupported_field")
+            raise ApiError(400, message, field, code="unsupported_field")
     fields = {**parameters, "model": state.name, "prompt": texts[0]}
     if state.vllm is not None:
         from workloads.serving.vllm.front import continued  # only where its HTTP client is wanted
@@ -155,7 +160,7 @@ def _texts(inputs: Any) -> list[str]:
         message = (
             f"inputs[0].shape is {given}, but data holds {len(texts)} texts; shape must be [{len(texts)}]"
         )
-        raise ApiError(400, message, "inputs[0].shape", "invalid_value")
+        raise ApiError(400, message, "inputs[0].shape", code="invalid_value")
     return texts
 
 

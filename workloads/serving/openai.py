@@ -157,21 +157,21 @@ def _bias(value: Any) -> tuple[tuple[int, float], ...]:
         raise wrong("logit_bias", value, rule)
     if value and len(value) > BIASES:
         message = f"logit_bias has {len(value)} entries; at most {BIASES} are allowed; leave some out"
-        raise ApiError(400, message, "logit_bias", "invalid_value")
+        raise ApiError(400, message, "logit_bias", code="invalid_value")
     pairs = []
     for token, bias in (value or {}).items():
         if not (token.isascii() and token.isdecimal() and len(token) < 10):
             message = f"logit_bias has a key that is no token number; it must be {rule}"
-            raise ApiError(400, message, "logit_bias", "invalid_value")
+            raise ApiError(400, message, "logit_bias", code="invalid_value")
         if token != str(int(token)):
             message = (
                 f'logit_bias has the key "{token}"; a token number must have no zeros before it, or one token could '
                 f'stand there twice; write "{int(token)}"'
             )
-            raise ApiError(400, message, "logit_bias", "invalid_value")
+            raise ApiError(400, message, "logit_bias", code="invalid_value")
         if type(bias) not in (int, float) or not -100 <= bias <= 100:
             message = f"logit_bias of token {token} is {given(bias)}; logit_bias must be {rule}"
-            raise ApiError(400, message, "logit_bias", "invalid_value")
+            raise ApiError(400, message, "logit_bias", code="invalid_value")
         pairs.append((int(token), float(bias)))
     return tuple(pairs)
 
@@ -193,7 +193,7 @@ def _stop(value: Any) -> tuple[str, ...]:
     for index, stop in enumerate(stops):
         if not isinstance(stop, str):
             message = f"stop[{index}] is {given(stop)}; it must be a non-empty string"
-            raise ApiError(400, message, "stop", "invalid_value")
+            raise ApiError(400, message, "stop", code="invalid_value")
     return tuple(whole_text("stop", stop) for stop in stops)
 
 

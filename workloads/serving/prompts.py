@@ -13,7 +13,7 @@ def prompt_tokens(ask: Ask, name: str, loaded: Loaded) -> list[int]:
     """The tokens of what model `name` was asked. Raises ApiError(400) where it cannot take it."""
     if loaded.embed is not None:
         message = f"model {name!r} is an encoder, it continues no text; use /v1/embeddings"
-        raise ApiError(400, message, "model", "not_a_decoder")
+        raise ApiError(400, message, "model", code="not_a_decoder")
     for token, _ in ask.options.logit_bias:
         _check("logit_bias", token, loaded)
     for token in ask.options.stop_tokens:
@@ -21,7 +21,7 @@ def prompt_tokens(ask: Ask, name: str, loaded: Loaded) -> list[int]:
     if ask.messages is not None:
         if loaded.template is None:
             message = f"model {name!r} has no chat template, it continues text; use /v1/completions"
-            raise ApiError(400, message, "messages", "no_chat_template")
+            raise ApiError(400, message, "messages", code="no_chat_template")
         # the template has written every special token that belongs there
         return _cut("messages", loaded.template.render(ask.messages), loaded, special=False)
     if isinstance(ask.prompt, list):
@@ -34,7 +34,7 @@ def prompt_tokens(ask: Ask, name: str, loaded: Loaded) -> list[int]:
 def _check(field: str, token: int, loaded: Loaded) -> None:
     if not 0 <= token < loaded.vocab_size:
         message = f"{field} holds token {token}; this model's tokens are 0 to {loaded.vocab_size - 1}"
-        raise ApiError(400, message, field, "invalid_value")
+        raise ApiError(400, message, field, code="invalid_value")
 
 
 def _cut(field: str, text: str, loaded: Loaded, special: bool) -> list[int]:
@@ -45,7 +45,7 @@ def _cut(field: str, text: str, loaded: Loaded, special: bool) -> list[int]:
             f"{longest(loaded.context_length)} of at most {loaded.token_bytes} bytes, so {most} bytes is the most that "
             f"can fit; {field} has {size} bytes; shorten it",
             field,
-            "context_length_exceeded",
+            code="context_length_exceeded",
         )
     # a batch of one: unlike `encode`, it lets the event loop and the model go on meanwhile
     return loaded.tokenizer.encode_batch_fast([text], add_special_tokens=special)[0].ids

@@ -11,24 +11,24 @@ ECHOED = 100  # characters of what a client sent, at most, in a refusal
 
 
 class ApiError(Exception):
-    """An answer with an OpenAI-shaped error body: HTTP `status`, message, and the field it is about."""
+    """An answer with an OpenAI-shaped error body: HTTP `status`, message, and the field it is about.
+
+    `code` is one of few words, for programs and for those who count errors. A gateway in front uses the same word for
+    the same fault.
+    """
 
     def __init__(
         self,
         status: int,
         message: str,
         param: str | None = None,
-        code: str | None = None,
+        *,
+        code: str,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.param, self.code = status, param, code
         self.headers = headers or {}
-
-    @property
-    def kind(self) -> str:
-        """One of few words, for those who count errors."""
-        return self.code or str(self.status)
 
     def body(self) -> dict[str, Any]:
         kind = "invalid_request_error" if self.status < 500 and self.status != 429 else "server_error"
@@ -42,9 +42,13 @@ def json_object(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"the body is not JSON ({error}); send one JSON object") from error
+        raise ApiError(
+            400, f"the body is not JSON ({error}); send one JSON object", code="invalid_json"
+        ) from error
     if not isinstance(body, dict):
-        raise ApiError(400, f"the body is {kind(body)}, not an object; send one JSON object")
+        raise ApiError(
+            400, f"the body is {kind(body)}, not an object; send one JSON object", code="invalid_json"
+        )
     return body
 
 
@@ -54,7 +58,7 @@ def whole_text(field: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         message = f"{field} holds half a surrogate pair (\\ud800 to \\udfff); send whole characters"
-        raise ApiError(400, message, field, "invalid_value") from None
+        raise ApiError(400, message, field, code="invalid_value") from None
     return value
 
 
@@ -88,12 +92,12 @@ def refuse(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]], w
         if value is not None and not any(value == one and kind(value) == kind(one) for one in fine):
             name = where + field
             message = f"{name} is {given(value)}, which this server cannot honour; leave {name} out"
-            raise ApiError(400, message, name, "unsupported_field")
+            raise ApiError(400, message, name, code="unsupported_field")
 
 
 def wrong(field: str, value: object, rule: str) -> ApiError:
     """Names the kind of a text value, never the text: prompts do not belong in a client's error log."""
-    return ApiError(400, f"{field} is {given(value)}; it must be {rule}", field, "invalid_value")
+    return ApiError(400, f"{field} is {given(value)}; it must be {rule}", field, code="invalid_value")
 
 
 def not_ready(why: str, headers: dict[str, str] | None = None) -> ApiError:

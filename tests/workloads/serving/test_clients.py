@@ -56,6 +56,7 @@ def test_a_body_that_does_not_arrive_in_time_is_a_408_and_closes(impatient: Runn
         slow.sendall(HEAD + b"content-length: 100\r\n\r\n{")
         answer = b"".join(iter(lambda: slow.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 408 ") and b"1 seconds" in answer
+    assert b'"code":"request_timeout"' in answer
 
 
 @pytest.mark.parametrize("path", [b"/v2/health/live", b"/v1/nothing"])

@@ -14,10 +14,12 @@ from tests.workloads.serving.conftest import MINILM, QUICK, SMOLLM2, export_enco
 from tests.workloads.serving.serving import ROOT, Running, events
 from tests.workloads.serving.test_how_to import do
 from workloads.serving import embeddings, messages, oip, openai
+from workloads.serving.app import HTTP_CODES
 from workloads.serving.flags import flags
 from workloads.serving.publish import REFUSED, main, publish
 
 PAGE = "ask-a-served-model.md"
+ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/embeddings")
 TEXT = (ROOT / "docs" / "how-to" / PAGE).read_text()
 
 
@@ -127,12 +129,37 @@ def test_the_table_of_values_without_effect_is_the_one_that_requests_are_refused
 def test_the_table_of_errors_has_every_status_and_code_that_the_code_answers_with(server: Running) -> None:
     told = [(int(status), *names(code)) for status, code, *_ in rows("status")]
     by_framework = {
-        (404, "null"): server.client.get("/v1/nothing"),
-        (405, "null"): server.client.get("/v1/completions"),
+        (404, "not_found"): server.client.get("/v1/nothing"),
+        (405, "method_not_allowed"): server.client.get("/v1/completions"),
     }
-    for (status, _), answer in by_framework.items():
-        assert (answer.status_code, answer.json()["error"]["code"]) == (status, None)
+    for expected, answer in by_framework.items():
+        assert (answer.status_code, answer.json()["error"]["code"]) == expected
     assert sorted(told) == sorted(raised() | by_framework.keys())
+
+
+def test_no_error_of_the_server_is_without_a_code(server: Running) -> None:
+    assert [code for code in raised() if not code[1] or code[1] == "null"] == []
+    large = b" " * (5 * 1024 * 1024)
+    asked = {
+        (400, "invalid_json"): [server.client.post(route, content=b"{") for route in ROUTES],
+        (413, "request_too_large"): [server.client.post(route, content=large) for route in ROUTES],
+        (404, "not_found"): [server.client.get("/v1/nothing"), server.client.post("/v1/completions/")],
+        (405, "method_not_allowed"): [server.client.get(route) for route in ROUTES],
+    }
+    for expected, answers in asked.items():
+        for answer in answers:
+            assert (answer.status_code, answer.json()["error"]["code"]) == expected, answer.request.url
+
+
+def test_a_fault_has_the_code_that_the_gateway_in_front_gives_it() -> None:
+    gateway = ROOT / "components" / "envoy"
+    theirs = "".join((gateway / name).read_text() for name in ("errors.py", "routes.py"))
+    shared = {
+        "invalid_json", "invalid_request", "method_not_allowed", "model_not_found", "not_found", "not_ready",
+        "request_timeout", "request_too_large", "timeout",
+    }  # fmt: skip
+    ours = {code for _, code in raised()} | {*HTTP_CODES.values(), "invalid_request"}
+    assert {code for code in shared if f'"{code}"' not in theirs} == shared - ours == set()
 
 
 def raised() -> set[tuple[int, str]]:
@@ -143,6 +170,6 @@ def raised() -> set[tuple[int, str]]:
             if not isinstance(call, ast.Call) or ast.unparse(call.func) != "ApiError":
                 continue
             if isinstance(status := call.args[0], ast.Constant):
-                codes = [*call.args[3:4], *(word.value for word in call.keywords if word.arg == "code")]
+                codes = [word.value for word in call.keywords if word.arg == "code"]
                 found.add((status.value, str(ast.literal_eval(codes[0])) if codes else "null"))
     return found

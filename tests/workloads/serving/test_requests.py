@@ -109,6 +109,12 @@ def test_a_body_of_many_megabytes_is_a_413(shared: Running) -> None:
     refusal(shared, 413, b" " * (5 * 1024 * 1024))
 
 
+def test_a_refused_body_is_not_read_on_so_its_connection_takes_no_other_request(shared: Running) -> None:
+    for _ in range(5):
+        answer = shared.client.post("/v1/completions", content=b" " * (5 * 1024 * 1024))
+        assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -114,16 +114,17 @@ def content(fields: dict[str, Any], ask: Ask, state: State) -> bytes:
         return json.dumps(sent, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         message = "the body holds NaN, Infinity or half a surrogate pair; send numbers and whole characters"
-        raise ApiError(400, message) from error
+        raise ApiError(400, message, code="invalid_value") from error
 
 
 def refused(status: int, answer: bytes) -> ApiError:
     """vLLM's refusal as one of ours."""
     try:
         error = json.loads(answer)["error"]
-        return ApiError(status, error["message"], error.get("param"))
+        return ApiError(status, error["message"], error.get("param"), code="engine_refused")
     except (ValueError, KeyError, TypeError):
-        return ApiError(status, "the engine behind this server refused the request")
+        message = "the engine behind this server refused the request"
+        return ApiError(status, message, code="engine_refused")
 
 
 def note(status: int, answer: bytes, told: Exchange) -> None:
@@ -149,7 +150,7 @@ async def relay(passage: Passage, told: Exchange) -> AsyncIterator[bytes]:
             yield part
             last = seen[-len(ERROR_EVENT) :]
     except ApiError as error:
-        told.fail(error.kind)
+        told.fail(error.code)
         if last.endswith(b"\n\n"):  # between two events
             yield event(error.body()).encode()
         raise BrokenAnswer(error.code) from error
