@@ -16,8 +16,8 @@ The last line on stdout is the result as JSON. Exit codes: 0 published, 2 a sett
 
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from workloads.training.config import place, shown
 from workloads.training.documents import REFUSE, SKIP, documents, sides
 from workloads.training.flags import ConfigError, read_flags
 from workloads.training.shards import SIDES, shard_name
-from workloads.training.tokenizer import load_tokenizer
+from workloads.training.tokenizer import TextTokenizer, load_tokenizer
 from workloads.training.tokens import END_OF_TEXT_NAME
 
 
@@ -82,21 +82,14 @@ def prepare(config: PrepareConfig, output: Path | str) -> dict[str, object]:
     found = documents(config.source, config.pattern, config.field, left_out, config.unusable)
     tokenizer = load_tokenizer(config.tokenizer, config.end_of_text)
     dtype = np.dtype("<u2" if tokenizer.vocabulary <= 1 << 16 else "<u4")
-    encode = tokenizer.encoder()
     end = np.array([tokenizer.end_of_text], dtype=dtype)
     with publishing(output) as partial:
         with ExitStack() as stack:
             writers = [
                 stack.enter_context(ShardWriter(partial, side, config.shard_tokens, end)) for side in SIDES
             ]
-            for held_out, name, content in sides(found):
-                try:
-                    ids = encode(content).astype(dtype)
-                except UnicodeDecodeError as error:
-                    raise ConfigError(
-                        f"source: {name} is no UTF-8 ({error}); mend it or prepare bytes"
-                    ) from error
-                writers[held_out].document(ids, len(content))
+            for held_out, length, ids in _encoded(tokenizer, sides(found)):
+                writers[held_out].document(ids.astype(dtype), length)
         if sum(side.documents for side in writers) == 0:
             raise ConfigError(
                 f"source={config.source!r}, pattern={config.pattern!r}: no document was found; give a source with "
@@ -117,6 +110,26 @@ def prepare(config: PrepareConfig, output: Path | str) -> dict[str, object]:
         }
         digest = write_manifest(partial, data=index)
     return {"digest": digest, **{side.name: side.counts() for side in writers}, "left_out": dict(left_out)}
+
+
+def _encoded(
+    tokenizer: TextTokenizer, found: Iterable[tuple[bool, str, bytes]]
+) -> Iterator[tuple[bool, int, NDArray]]:
+    """Side, bytes and ids of each document. Raises ConfigError for one that is no UTF-8."""
+    ahead: deque[tuple[bool, str, int]] = deque()  # many documents are read before the first one's ids come
+
+    def contents() -> Iterator[bytes]:
+        for held_out, name, content in found:
+            ahead.append((held_out, name, len(content)))
+            yield content
+
+    try:
+        for ids in tokenizer.encode(contents()):
+            held_out, _, length = ahead.popleft()
+            yield held_out, length, ids
+    except UnicodeDecodeError as error:
+        _, name, _ = ahead[-1]
+        raise ConfigError(f"source: {name} is no UTF-8 ({error}); mend it or prepare bytes") from error
 
 
 def _told(left_out: Counter[str]) -> str:

@@ -1,6 +1,6 @@
 """From text to token ids: bytes as they are, or any tokenizer that Hugging Face saved as tokenizer.json."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from workloads.training.encoding import encoded
 from workloads.training.flags import ConfigError
 from workloads.training.tokens import END_OF_TEXT, END_OF_TEXT_NAME
 
@@ -29,14 +30,14 @@ class TextTokenizer:
         """Whether an id is a byte's value."""
         return self.file == byte_tokenizer().to_str()
 
-    def encoder(self) -> Callable[[bytes], NDArray]:
-        """A function from a text in UTF-8 to its ids, without an end; it raises UnicodeDecodeError."""
+    def encode(self, texts: Iterable[bytes]) -> Iterator[NDArray]:
+        """The ids of each text in UTF-8, all of it and without an end. Raises UnicodeDecodeError."""
         if self.is_bytes:
-            return as_bytes
+            return map(as_bytes, texts)
         tokenizer = Tokenizer.from_str(self.file)
-        return lambda text: np.array(
-            tokenizer.encode(text.decode(), add_special_tokens=False).ids, dtype=np.uint32
-        )
+        tokenizer.no_truncation()  # a file keeps the length that its tokenizer was last used with
+        tokenizer.no_padding()
+        return encoded(tokenizer, map(bytes.decode, texts))
 
 
 def load_tokenizer(given: str, end_of_text: str) -> TextTokenizer:
