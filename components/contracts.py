@@ -79,6 +79,8 @@ class ModelVersion:
     digest that the stack file pins; empty for a version that is not pinned yet and so cannot be served."""
     facts: Output[Mapping[str, object]]
     """bytes_before (weights in fp32) and bytes_after (as published) where `up` waits for publishing; else nothing."""
+    disk_gib: int
+    """What a pod that publishes, copies or serves it may take of a node's disk for files, in GiB."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ class Placement:
     """kubernetes.io/arch of the nodes."""
     memory_mib: int
     """Memory of a node that pods may use, in MiB."""
+    disk_gib: int
+    """Disk of a node that pods may use for scratch folders and logs, in GiB."""
     max_nodes: int
     """Nodes that what is placed may take. Each rung may grow to it, and quota is made of it."""
     rungs: tuple[Rung, ...]

@@ -13,6 +13,7 @@ from pulumi_aws.ec2 import LaunchTemplateCapacityReservationSpecificationArgsDic
 from components.aws.ladder import group_name
 from components.aws.nodes import IMAGES, NodeSetup, launch_template, version_of
 from components.catalog.accelerators import accelerator, machine
+from components.catalog.disks import POOL_DISKS
 from components.catalog.rows import Kind
 from components.contracts import Placement, Rung, Toleration
 from components.settings.items import Capacity, PoolSettings
@@ -78,6 +79,7 @@ class AwsGpuNodePool(pulumi.ComponentResource):
             accelerators=carrier.count,
             architecture=carrier.architecture,
             memory_mib=carrier.pod_memory_mib,
+            disk_gib=POOL_DISKS["aws"].pods_gib,
             max_nodes=pool.max_nodes,
             rungs=tuple(Rung(rung, {POOL: pool.name, RUNG: rung.value}, NOTICES[rung]) for rung in rungs),
             topology_keys=(ZONE,),

@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from pulumi import Input, Output, ResourceOptions
 from pulumi_aws.ec2 import LaunchTemplateCapacityReservationSpecificationArgsDict
 
+from components.catalog.disks import POOL_DISKS
 from components.catalog.rows import Kind
 
 IMAGES: Mapping[tuple[Kind, str], str] = {
@@ -22,7 +23,7 @@ toolkit and the device plugin that offers nvidia.com/gpu, so that none is instal
 (bottlerocket-os/bottlerocket at 91632ff, QUICKSTART-EKS.md and variants/aws-k8s-1.31-nvidia/Cargo.toml, read
 2026-11-24). The names: EKS API as modelled in botocore 1.44.8, AMITypes, same day."""
 SYSTEM_VOLUME, DATA_VOLUME = "/dev/xvda", "/dev/xvdb"
-DATA_GIB = 100
+DATA_GIB = POOL_DISKS["aws"].gib
 """Of the volume that holds images, logs and scratch folders. An image with CUDA and torch unpacks to some 10 GiB, and
 Bottlerocket's 20 GiB hold one of them."""
 NODE_TAGS = ("instance", "volume", "network-interface")

@@ -12,6 +12,7 @@ from pulumi import Input, ResourceOptions
 from pulumi_gcp.container import NodePoolMaintenancePolicyArgsDict, NodePoolNodeConfigArgsDict
 
 from components.catalog.accelerators import accelerator, machine
+from components.catalog.disks import POOL_DISKS
 from components.catalog.rows import Kind
 from components.contracts import Placement, Rung, Toleration
 from components.gcp.nodes import KUBELET, LONGEST_POOL_NAME, POOL_DISK_GIB, Disk, NodeSetup, node_config
@@ -135,6 +136,7 @@ class GcpGpuNodePool(pulumi.ComponentResource):
             accelerators=self.machine.count,
             architecture=self.machine.architecture,
             memory_mib=self.machine.pod_memory_mib,
+            disk_gib=POOL_DISKS["gcp"].pods_gib,
             max_nodes=self.pool.max_nodes,
             rungs=tuple(Rung(rung, self._labels(rung), NOTICES[rung]) for rung in self.rungs),
             topology_keys=(ZONE_LABEL,),

@@ -11,6 +11,7 @@ import pulumi_gcp as gcp
 from pulumi import Input, ResourceOptions
 from pulumi_gcp.container import NodePoolNodeConfigArgsDict, NodePoolNodeConfigKubeletConfigArgsDict
 
+from components.catalog.disks import POOL_DISKS, SYSTEM_DISKS
 from components.delay import Delay
 from components.gcp.identity import IAM_SECONDS
 
@@ -35,9 +36,9 @@ class Disk:
     gib: int
 
 
-POOL_DISK_GIB = 200
+POOL_DISK_GIB = POOL_DISKS["gcp"].gib
 """Boot disk of a node in a pool: images of training workloads are several GiB each, and a node keeps a few."""
-SYSTEM_DISK = Disk("pd-balanced", 64)
+SYSTEM_DISK = Disk("pd-balanced", SYSTEM_DISKS["gcp"].gib)
 """Boot disk of a system node. Three of them fit into the 250 GB of SSD that new projects are given
 (terraform-google-modules/terraform-google-kubernetes-engine#1795 and kubeflow/pipelines#10907 report 250 and 500)."""
 DISCARDED_DISK = Disk("pd-standard", 64)

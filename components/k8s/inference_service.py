@@ -12,6 +12,7 @@ from pulumi import CustomTimeouts, Input, Output, ResourceOptions
 from components.contracts import ModelVersion, Placement
 from components.envoy.config import READY_PATH
 from components.k8s import pods
+from components.k8s.disks import PodDisk
 from components.k8s.identity import K8sIdentity
 from components.k8s.settings import LEAVING_SECONDS
 from components.serving import limit_flags
@@ -180,6 +181,7 @@ def _pod(
         main,
         identity.name,
         pods.REQUESTS,
+        PodDisk(version.disk_gib, alone=True),
         terminationGracePeriodSeconds=LEAVING_SECONDS + drain_seconds + TERMINATION_MARGIN_SECONDS,
         topologySpreadConstraints=pods.spread([*placement.topology_keys, pods.HOSTNAME], chosen),
         volumes=[_keys_volume(keys)] if keys else [],

@@ -12,6 +12,7 @@ from pulumi import Input, Output, ResourceOptions
 
 from components.contracts import ModelVersion, Placement, TrainingRun
 from components.k8s import jobs, pods
+from components.k8s.disks import PodDisk
 from components.k8s.identity import K8sIdentity
 from components.naming import short_version
 from components.settings.items import ModelSettings
@@ -24,7 +25,7 @@ RESOURCES = {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "4G
 
 
 class K8sTransferJob(pulumi.ComponentResource):
-    """A Job that writes one folder of a tier, on a pool's node where it needs one."""
+    """A Job that writes one folder of a tier, on a node of a pool or on a system node."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class K8sTransferJob(pulumi.ComponentResource):
         image: str,
         identity: K8sIdentity,
         command: list[Input[str]],
+        disk_gib: int,
         placement: Placement | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class K8sTransferJob(pulumi.ComponentResource):
                 main,
                 identity.name,
                 pods.WORK,
+                PodDisk(disk_gib, alone=placement is not None),
                 restartPolicy="OnFailure",
                 **(pods.placed(placement) if placement else {}),
             ),
@@ -102,6 +105,7 @@ class K8sModelVersion(pulumi.ComponentResource):
                 *("--scheme", model.scheme.value),
                 *("--output", uri),
             ],
+            disk_gib=model.disk_gib,
             placement=placement,
             opts=ResourceOptions(parent=self),
         )
@@ -113,6 +117,7 @@ class K8sModelVersion(pulumi.ComponentResource):
             uri=uri,
             digest=Output.from_input(digest),
             facts=Output.from_input({}),
+            disk_gib=model.disk_gib,
         )
         self.register_outputs({"uri": uri, "digest": digest})
 
@@ -129,6 +134,7 @@ class K8sModelCopy(pulumi.ComponentResource):
         image: str,
         identity: K8sIdentity,
         hot: Output[str],
+        placement: Placement | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sModelCopy", name, {}, opts)
@@ -145,6 +151,8 @@ class K8sModelCopy(pulumi.ComponentResource):
                 *("--source", version.uri),
                 *("--output", self.uri),
             ],
+            disk_gib=version.disk_gib,
+            placement=placement,
             opts=ResourceOptions(parent=self),
         )
         self.register_outputs({"uri": self.uri})

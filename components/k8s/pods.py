@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.contracts import Egress, Placement
+from components.k8s.disks import SMALL, PodDisk
 
 Json = Any
 """An object in Kubernetes' own words: its types are the API server's, not Python's."""
@@ -92,13 +93,14 @@ def container(
     }
 
 
-def pod(main: Json, account: Any, priority: str, **more: Any) -> Json:
+def pod(main: Json, account: Any, priority: str, disk: PodDisk = SMALL, **more: Any) -> Json:
     """A pod of one container.
 
     Args:
         main: from `container`.
         account: name of its service account, which also names its image pull secrets.
         priority: name of its priority class: `REQUESTS`, `WORK` or `SYSTEM`.
+        disk: what of the node's disk it may take.
         more: placement, restart policy and what else a pod has.
     """
     return {
@@ -113,8 +115,8 @@ def pod(main: Json, account: Any, priority: str, **more: Any) -> Json:
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [main],
-        "volumes": [{"name": "scratch", "emptyDir": {}}, *more.pop("volumes", [])],
+        "containers": [{**main, "resources": disk.added_to(main["resources"])}],
+        "volumes": [{"name": "scratch", **disk.volume}, *more.pop("volumes", [])],
         **more,
     }
 

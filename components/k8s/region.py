@@ -75,6 +75,7 @@ class K8sRegion(pulumi.ComponentResource):
         self._pull_secrets = args["target"].image_pull_secrets
         self._scrapers = args["target"].scrapers
         self._endpoint = args["endpoint"]
+        self._trained_on: set[str] = set()
         self._held: dict[str, Output[str]] = {}
         self.register_outputs({"hot": self.tiers.hot, "warm": self.tiers.warm, "cold": self.tiers.cold})
 
@@ -83,6 +84,7 @@ class K8sRegion(pulumi.ComponentResource):
 
     def train(self, run: TrainingSettings) -> TrainingRun:
         placement = self._place(run.pool, run.workers, f"training {run.name!r}")
+        self._trained_on.add(run.pool)
         exports = Output.concat(self.tiers.warm, "/training/", run.name)
         identity = self._identity(f"train-{run.name}", Grant(exports, Access.WRITE))
         job = K8sTrainingJob(
@@ -112,7 +114,9 @@ class K8sRegion(pulumi.ComponentResource):
             image=self._images.serving,
             identity=self._identity(f"publish-{model.name}", *grants),
             hot=self.tiers.hot,
-            placement=self._place(model.pool, 1, f"publishing {model.name!r}") if model.pool else None,
+            placement=self._place(model.pool, 1, f"publishing {model.name!r}")
+            if model.pool
+            else self._transfers_on(),
             opts=self._child(),
         )
         self._held[model.name] = made.version.uri
@@ -157,6 +161,16 @@ class K8sRegion(pulumi.ComponentResource):
         budget.take(nodes, user)
         return placement
 
+    def _transfers_on(self) -> Placement | None:
+        """Where versions are copied, and published if their models name no pool: the first pool of CPUs on which no run
+        trains; None for the system nodes.
+
+        Such a pod takes no node of the budget. A replica that finds no node ends it and takes its own, since replicas
+        have the higher priority. A run could not, and publishing its model waits for its end: no run's pool will do.
+        """
+        free = (made for name, (made, _) in self.pools.items() if name not in self._trained_on)
+        return next((made for made in free if not made.accelerators), None)
+
     def _hold(self, version: ModelVersion) -> Output[str]:
         """Where this region holds a version: where it was published, or a copy of its own, made once."""
         if version.name not in self._held:
@@ -171,6 +185,7 @@ class K8sRegion(pulumi.ComponentResource):
                     Grant(self._versions_of(version.name), Access.WRITE),
                 ),
                 hot=self.tiers.hot,
+                placement=self._transfers_on(),
                 opts=self._child(),
             )
             self._held[version.name] = copy.uri

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from components.catalog.accelerators import accelerators_on, machine
 from components.catalog.notices import SPOT_NOTICE_SECONDS
+from components.k8s.disk_rules import models_fit_on_disks
 from components.settings.base import UNRESOLVED, Frozen
 from components.settings.items import BUCKETS, FOLDER, SECRET_PATTERN, Capacity, Layer
 from components.settings.mistakes import Mistake
@@ -105,6 +106,7 @@ def cluster_rules(
     yield from _answers_can_end(parts)
     yield from _drains_end_before_a_spot_node(parts, name)
     yield from _models_can_be_had(parts, bucket)
+    yield from models_fit_on_disks(parts, name)
     yield from _replicas_can_be_replaced(parts)
     yield from _autoscalers_can_see_the_load(parts, name)
 

@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 from pulumi import Input, Output, ResourceOptions
 
 from components.contracts import Placement, TrainingRun
-from components.k8s import jobs, pods
+from components.k8s import disks, jobs, pods
 from components.k8s.identity import K8sIdentity
 from components.k8s.rendezvous import ADDRESS, POD_IP, K8sRendezvous
 from components.settings.items import TrainingSettings
@@ -133,6 +133,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
             main,
             identity.name,
             pods.WORK,
+            disks.whole(placement),
             restartPolicy="Never",
             terminationGracePeriodSeconds=grace_seconds(placement),
             volumes=[{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}],

@@ -39,6 +39,8 @@ class LocalModelVersionArgs(TypedDict):
     """Patterns of the files that hold the source's content, which counts in that digest too."""
     scheme: str
     """Quantization scheme."""
+    disk_gib: int
+    """As the model's settings say; processes of this machine have no limit."""
     output_parent: Input[str]
     """file:// URI of the folder that the version goes under."""
 
@@ -91,6 +93,7 @@ class LocalModelVersion(pulumi.ComponentResource):
             uri=self.task.output,
             digest=digest,
             facts=self.task.outcome.apply(_sizes),
+            disk_gib=args["disk_gib"],
         )
         self.register_outputs({"uri": self.version.uri, "digest": digest, "version": self.version.version})
 

@@ -100,6 +100,7 @@ class LocalRegion(pulumi.ComponentResource):
                 "source_digest": run.digest if run else model.source,
                 "source_files": content_of(model.source),
                 "scheme": model.scheme.value,
+                "disk_gib": model.disk_gib,
                 "output_parent": self._models(model.name),
             },
             self._child(),

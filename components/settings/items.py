@@ -169,8 +169,15 @@ class ModelSettings(Frozen):
     )
     pool: Name | None = Field(
         default=None,
-        description="Node pool on which it is published. Required for fp8, whose loss is measured on such a GPU; left "
-        "out, a pod without accelerators does it.",
+        description="Node pool on which it is published. Required for fp8, whose loss is measured on such a GPU. Left "
+        "out, the first pool of accelerator cpu on which no run trains; it counts none of max_nodes there, because a "
+        "replica that needs the node takes it. Where the stack has no such pool, it is published on a system node. "
+        "Copies in other regions are made in the same place.",
+    )
+    disk_gib: Annotated[int, Field(ge=1, le=65536)] = Field(
+        default=10,
+        description="GiB of a node's disk for what a pod writes when it publishes, copies or serves the model: copies "
+        "of source and artifact, and compiled layers. A pod that writes more is evicted. On a cluster only.",
     )
     digest: Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)] | None = Field(
         default=None,

@@ -96,3 +96,63 @@ def test_a_pod_that_names_a_pool_shares_its_node_with_no_other_pod_of_ours(recor
     assert placed
     for spec in placed:
         assert spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+
+
+def test_every_container_and_every_folder_on_a_nodes_disk_has_a_limit(recording: Recording) -> None:
+    for workload, spec in pods_in(recording):
+        limits = [container["resources"]["limits"] for container in spec["containers"]]
+        assert all("ephemeral-storage" in limit for limit in limits), workload.urn
+        for volume in spec["volumes"]:
+            if "emptyDir" in volume and volume["emptyDir"].get("medium") != "Memory":
+                assert "sizeLimit" in volume["emptyDir"], (workload.urn, volume["name"])
+
+
+def test_on_a_full_disk_of_a_system_node_no_pod_ends_that_keeps_to_its_limit(recording: Recording) -> None:
+    """The kubelet first evicts pods that use more than they request."""
+    shared = [(workload, spec) for workload, spec in pods_in(recording) if "nodeSelector" not in spec]
+    assert shared
+    for workload, spec in shared:
+        for container in spec["containers"]:
+            asked, most = (
+                container["resources"][kind].get("ephemeral-storage") for kind in ("requests", "limits")
+            )
+            assert asked == most is not None, workload.urn
+
+
+def test_a_pod_of_a_pool_asks_for_no_disk_or_its_first_node_would_never_be_bought(
+    recording: Recording,
+) -> None:
+    """The autoscaler of AWS takes the nodes of an empty group to have no disk for pods."""
+    for workload, spec in pods_in(recording):
+        if "nodeSelector" in spec:
+            for container in spec["containers"]:
+                # Left out, it would be the limit.
+                assert container["resources"]["requests"]["ephemeral-storage"] == "0", workload.urn
+
+
+def test_a_version_is_published_and_copied_on_cpus_without_a_run_where_the_stack_has_some(
+    request: pytest.FixtureRequest, recording: Recording
+) -> None:
+    path: Path = request.node.callspec.params["recording"]
+    settings = settings_of(path)
+    training = {run["pool"] for run in settings.get("training", [])}
+    free = [
+        pool["name"]
+        for pool in settings["pools"]
+        if pool["accelerator"] == "cpu" and pool["name"] not in training
+    ]
+    named = {model["name"]: model.get("pool") for model in settings["models"]}
+    transfers = [
+        (workload, spec)
+        for workload, spec in pods_in(recording)
+        if spec["containers"][0]["name"] == "publishing"
+    ]
+    assert transfers
+    for workload, spec in transfers:
+        title: str = workload.inputs["metadata"]["labels"]["app.kubernetes.io/instance"]
+        verb, _, model = title.partition("-")
+        wanted = (named[model] if verb == "publish" else None) or (free[0] if free else None)
+        places = [value for value in spec.get("nodeSelector", {}).values() if value not in ("amd64", "arm64")]
+        assert [place.removeprefix("skerry-") for place in places] == ([wanted] if wanted else []), (
+            workload.urn
+        )

@@ -44,7 +44,7 @@ STORE = Egress("203.0.113.7/32", 443)
 PULL_SECRET = "registry-of-ours"
 SCRAPERS = ("monitoring", "gmp-system")
 TARGET = ClusterTarget(images=ImageSettings(**IMAGES), image_pull_secrets=(PULL_SECRET,), scrapers=SCRAPERS)
-MEMORY_MIB, NOTICE_SECONDS = 30_000, 25
+MEMORY_MIB, DISK_GIB, NOTICE_SECONDS = 30_000, 60, 25
 CALLER, RESOLVER = "192.0.2.0/24", "192.0.2.53/32"
 ENDPOINT = EndpointSettings(
     request_timeout_seconds=111,
@@ -78,6 +78,7 @@ class PlainHost:
             accelerators=self._accelerators,
             architecture="arm64",
             memory_mib=MEMORY_MIB,
+            disk_gib=DISK_GIB,
             max_nodes=pool.max_nodes,
             rungs=(
                 Rung(Capacity.SPOT, {"rung": "spot"}, NOTICE_SECONDS),

@@ -147,3 +147,39 @@ def test_what_names_a_pool_is_published_on_a_node_of_it_with_its_accelerators() 
     assert template_of(placed)["nodeSelector"]["pool"] == "pool"
     assert main_of(placed)["resources"]["limits"]["example.com/chip"] == "2"
     assert "nodeSelector" not in template_of(plain) and "example.com/chip" not in str(plain.inputs)
+
+
+def test_whoever_holds_a_model_may_take_the_disk_that_the_model_says_and_its_logs() -> None:
+    large = GIVEN.model_copy(update={"disk_gib": 42})
+
+    def program() -> None:
+        here, there = (region_over(PlainHost(name)) for name in ("here", "there"))
+        there.serve(SECOND, here.publish(large, None))
+
+    made = recorded(program)
+    holders = [
+        named(made, ":Job", "publish-given"),
+        named(made, ":Job", "copy-given"),
+        named(made, ":Deployment", "serve-given"),
+    ]
+    for holder in holders:
+        (scratch,) = (one for one in template_of(holder)["volumes"] if one["name"] == "scratch")
+        assert scratch["emptyDir"] == {"sizeLimit": "42Gi"}, holder.urn
+        assert main_of(holder)["resources"]["limits"]["ephemeral-storage"] == "43Gi", holder.urn
+
+
+def test_a_transfer_on_a_pool_leaves_all_of_its_nodes_to_runs_and_replicas() -> None:
+    def program() -> None:
+        here, there = (region_over(PlainHost(name, 0), nodes=1) for name in ("here", "there"))
+        there.serve(SECOND, here.publish(GIVEN, None))
+
+    made = recorded(program)
+    for verb in ("publish", "copy"):
+        transfer = template_of(named(made, ":Job", f"{verb}-given"))
+        assert transfer["nodeSelector"]["pool"] == "pool"
+        assert transfer["priorityClassName"] == "skerry-work", "a replica that needs the node takes it"
+
+
+def test_no_transfer_waits_for_a_run_on_the_nodes_that_the_run_waits_for() -> None:
+    published = named(whole_region(accelerators=0), ":Job", "publish-coder")
+    assert "nodeSelector" not in template_of(published)

@@ -7,6 +7,7 @@ from components.k8s.training_job import JOB, digest_of
 from components.settings.items import TrainingSettings
 from tests.recorder import Registered
 from tests.unit.k8s.host import (
+    DISK_GIB,
     NOTICE_SECONDS,
     RUN,
     PlainHost,
@@ -238,3 +239,8 @@ def test_a_run_may_have_the_longest_name_there_is() -> None:
 def test_a_changed_job_is_deleted_before_the_new_one_is_made() -> None:
     jobs_of_all = whole_region().of(":Job")
     assert len(jobs_of_all) == 3 and all(made.delete_before_replace for made in jobs_of_all)
+
+
+def test_a_worker_may_take_all_the_disk_that_its_node_has_for_pods() -> None:
+    made = named(whole_region(), ":Job", "train-coder")
+    assert main_of(made)["resources"]["limits"]["ephemeral-storage"] == f"{DISK_GIB}Gi"

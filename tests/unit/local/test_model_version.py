@@ -45,6 +45,7 @@ def test_what_is_published_depends_on_the_files_of_its_source() -> None:
                 "source_digest": "file:///models/mine",
                 "source_files": content_of("file:///models/mine"),
                 "scheme": "none",
+                "disk_gib": 1,
                 "output_parent": "file:///tiers/hot",
             },
         )

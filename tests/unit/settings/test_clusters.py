@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -357,3 +358,28 @@ def test_a_drain_that_a_spot_node_of_a_serving_pool_cannot_keep_is_refused(targe
         {**settings, "services": [{**settings["services"][0], "replicas": 0}]},
     ]
     assert all("endpoint.drain_seconds" not in all_mistakes(one) for one in fitting)
+
+
+def test_a_model_that_fits_on_no_nodes_disk_is_refused_with_the_most_that_fits(target: str) -> None:
+    def settings(gib: int) -> dict[str, Any]:
+        return stack(
+            target, models=[{"name": "large", "source": f"{BUCKET[target]}bucket/large", "disk_gib": gib}]
+        )
+
+    mistake = mistake_at("models[0].disk_gib", settings(140))
+    assert "a node of a pool" in mistake.rule
+    most = re.search(r"at most (\d+)", mistake.remedy)
+    assert most is not None
+    load_stack_settings(settings(int(most[1])))
+    assert "models[0].disk_gib" in mistakes_of(settings(int(most[1]) + 1))
+
+
+def test_a_model_that_fits_on_no_system_node_is_refused_where_one_has_to_publish_it(target: str) -> None:
+    settings = stack(
+        target,
+        pools=pool(accelerator="l4"),
+        models=[{"name": "large", "source": f"{BUCKET[target]}bucket/large", "disk_gib": 62}],
+    )
+    mistake = mistake_at("models[0].disk_gib", settings)
+    assert "a system node" in mistake.rule and "add a pool of accelerator cpu" in mistake.remedy
+    load_stack_settings({**settings, "pools": [*pool(accelerator="l4"), {**pool()[0], "name": "cpus"}]})
