@@ -2,9 +2,11 @@
 
 A pod that grows beyond its limit is evicted, and when a disk runs full, the kubelet first evicts pods that use more
 than they request. So every pod on the system nodes requests all that it may take, and none that keeps to it is evicted
-for another. A pod that has its node alone requests nothing: of a group without nodes the cluster autoscaler of AWS knows
-a disk only if a tag of the Auto Scaling group tells it, and otherwise would never buy the first node
-(kubernetes/autoscaler at 062f28a, README of its AWS provider, "Auto-Discovery Setup", read 2026-12-01).
+for another.
+
+A pod that has its node alone requests nothing: of a group without nodes the cluster autoscaler of AWS knows a disk only
+if a tag of the Auto Scaling group tells it, and otherwise would never buy the first node (kubernetes/autoscaler at
+062f28a, README of its AWS provider, "Auto-Discovery Setup", read 2026-12-01).
 """
 
 from __future__ import annotations
