@@ -42,18 +42,7 @@ class FileLifecycle:
             return None
 
     def update(self, urn: str, state: Properties, inputs: Properties) -> Properties:
-        path = self._resolve(inputs["path"])
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as stream:
-                stream.write(inputs["content"])
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(self._resolve(inputs["path"]), inputs["content"])
         return {key: inputs[key] for key in INPUTS}
 
     def delete(self, state: Properties) -> None:
@@ -63,6 +52,21 @@ class FileLifecycle:
 
     def _resolve(self, path: str) -> Path:
         return Path(os.path.normpath(self.root / path))
+
+
+def replace_file(path: Path, content: str) -> None:
+    """Writes a file beside its place and renames it there; folders above are made."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def remove_empty_parents(path: Path, below: Path) -> None:

@@ -28,11 +28,20 @@ PROCESS_SET_INPUTS = {
     "command": _property(STRINGS, "The command; {port}, {index} and {name} are filled in per process."),
     "environment": _property(MAP, "Environment of each process; the same placeholders."),
     "replicas": _property(INTEGER, "How many processes."),
-    "port": _property(INTEGER, "Port of the first process on 127.0.0.1; the others follow."),
+    "port": _property(
+        INTEGER,
+        "Port of the first process on 127.0.0.1; the others follow. With a balancer there is one port more than "
+        "processes.",
+    ),
     "portSetting": _property(STRING, "Key path of the setting that the port follows from, for messages."),
     "readyPath": _property(STRING, "HTTP path that answers 200 when a process may get traffic."),
     "readySeconds": _property(INTEGER, "How long a process may take until it answers, in seconds."),
     "stopSeconds": _property(INTEGER, "Seconds between SIGTERM and SIGKILL."),
+    "balancer": _property(
+        MAP,
+        "The proxy in front: `file` of its cluster's endpoints, `cluster`, and its `admin` socket. A successor then "
+        "answers, on another port, before a process stops.",
+    ),
 }
 TASK_INPUTS = {
     "program": _property(STRING, "Name of the task, for its log."),
@@ -57,7 +66,7 @@ def _resource(
     description: str,
     inputs: dict[str, Any],
     outputs: dict[str, Any],
-    optional: frozenset[str] = frozenset({"environment", "portSetting", "sources"}),
+    optional: frozenset[str] = frozenset({"environment", "portSetting", "sources", "balancer"}),
 ) -> dict[str, Any]:
     return {
         "description": description,

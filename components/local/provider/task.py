@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from components.local.provider.daemon import clean_environment
 from components.local.provider.digests import (
     digest_of_file,
     digest_of_folder,
@@ -26,7 +27,6 @@ from components.local.provider.digests import (
 )
 from components.local.provider.file import remove_empty_parents
 from components.local.provider.lifecycle import Change, Context, ResourceError
-from components.local.provider.supervisor import clean_environment
 from components.local.provider.values import UNKNOWN, Properties, has_unknown
 
 INPUTS = (
