@@ -32,21 +32,28 @@ HTTP_OPTIONS = {
 }
 
 
-def region_clusters(services: Mapping[str, Sequence[Address]], endpoint: EndpointSettings) -> list[Json]:
+def region_clusters(
+    services: Mapping[str, Sequence[Address]],
+    endpoint: EndpointSettings,
+    files: Mapping[str, str] | None = None,
+) -> list[Json]:
     """Clusters of a region: its own inner listener, one per service, and one of all replicas, which only the region's
     health looks at.
 
     Args:
-        services: cluster -> addresses of its replicas.
+        services: cluster -> addresses that its replicas may have.
         endpoint: health checks.
+        files: cluster -> watched file that says which addresses it has now (`components.envoy.endpoints`); None where
+            the addresses are fixed.
     """
     inner = [_inner(SMALL, circuit_breakers()), _inner(LARGE, circuit_breakers(LARGE_BODIES))]
     if not services:
         return inner
     everyone = [{"lb_endpoints": [_endpoint(one) for replicas in services.values() for one in replicas]}]
+    made = [service_cluster(name, replicas, endpoint) for name, replicas in services.items()]
     return [
         *inner,
-        *(service_cluster(name, replicas, endpoint) for name, replicas in services.items()),
+        *(_discovered(cluster, files[cluster["name"]]) if files else cluster for cluster in made),
         _cluster(ANY_SERVICE, everyone, READY_PATH, endpoint),
     ]
 
@@ -64,6 +71,19 @@ def service_cluster(name: str, replicas: Sequence[Address], endpoint: EndpointSe
             "base_ejection_time": "5s",
             "max_ejection_percent": 50,
         },
+    }
+
+
+def _discovered(cluster: Json, file: str) -> Json:
+    """The same cluster, whose members a watched file names. One that is taken out gets no new request from then on,
+    though it still answers."""
+    fixed = {key: value for key, value in cluster.items() if key not in ("load_assignment", "type")}
+    source = {"path_config_source": {"path": file}, "resource_api_version": "V3"}
+    return {
+        **fixed,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": source},
+        "ignore_health_on_host_removal": True,
     }
 
 
@@ -111,7 +131,8 @@ def _cluster(name: str, members: list[Json], health_path: str, endpoint: Endpoin
         "typed_extension_protocol_options": HTTP_OPTIONS,
         "load_assignment": {"cluster_name": name, "endpoints": members},
         # No healthy member is an answer (503), not a reason to try the sick ones.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # What a health check finds counts at once. By default Envoy collects such changes for a second.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "health_checks": [
             {
                 "timeout": "2s",

@@ -9,7 +9,7 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from components.envoy.config import READY_PATH
-from components.local.layout import COMPILED, region_supervisor
+from components.local.layout import COMPILED, admin_socket, endpoints_file, region_supervisor
 from components.local.resources import WORKLOADS_PYTHON, ProcessSet
 from components.serving import limit_flags
 from components.settings.items import LimitSettings
@@ -43,7 +43,8 @@ class LocalInferenceServiceArgs(TypedDict):
 
 
 class LocalInferenceService(pulumi.ComponentResource):
-    """The serving workload, N times, under the region's supervisor. `address` is the replicas' ports as JSON."""
+    """The serving workload, N times, under the region's supervisor. `address` is the ports that replicas may
+    have, as JSON."""
 
     def __init__(
         self,
@@ -52,10 +53,12 @@ class LocalInferenceService(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:LocalInferenceService", name, {}, opts)
-        ports = [args["port"] + index for index in range(args["replicas"])]
+        supervisor = region_supervisor(args["region"])
+        # One more than replicas: a successor answers there before a replica stops.
+        ports = [args["port"] + index for index in range(args["replicas"] + 1)] if args["replicas"] else []
         self.replicas = ProcessSet(
             f"{name}-replicas",
-            supervisor=region_supervisor(args["region"]),
+            supervisor=supervisor,
             program=args["service"],
             command=[
                 *(WORKLOADS_PYTHON, "-m", "workloads.serving.server"),
@@ -81,6 +84,11 @@ class LocalInferenceService(pulumi.ComponentResource):
             ready_path=READY_PATH,
             ready_seconds=args["ready_seconds"],
             stop_seconds=args["drain_seconds"] + STOP_MARGIN_SECONDS,
+            balancer={
+                "file": endpoints_file(supervisor, args["service"]),
+                "cluster": args["service"],
+                "admin": admin_socket(supervisor),
+            },
             opts=ResourceOptions(parent=self),
         )
         # Known before `up`, so that a preview shows no change of what is not changed, and still after the replicas.

@@ -41,6 +41,16 @@ def tier_uri(root: Path, region: str, tier: str) -> str:
     return (root / ".skerry" / "tiers" / region / tier).as_uri()
 
 
+def endpoints_file(supervisor: str, service: str) -> str:
+    """Path of the file that tells Envoy which replicas of a service stand, relative to the project."""
+    return envoy_file(supervisor, f"endpoints-{service}.json")
+
+
+def admin_socket(supervisor: str) -> str:
+    """Path of Envoy's administration socket, relative to the project."""
+    return f".skerry/run/{supervisor}/envoy-admin.sock"
+
+
 def envoy_file(supervisor: str, name: str) -> str:
     """Path of one of Envoy's files, relative to the project."""
     return f".skerry/etc/{supervisor}/{name}"

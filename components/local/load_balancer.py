@@ -16,6 +16,8 @@ from components.local.layout import (
     ENVOY_PROGRAM,
     GLOBAL_SUPERVISOR,
     LOOPBACK,
+    admin_socket,
+    endpoints_file,
     envoy_file,
     region_supervisor,
 )
@@ -51,8 +53,7 @@ class LocalEnvoy(pulumi.ComponentResource):
         super().__init__("skerry:index:LocalEnvoy", name, {}, opts)
         supervisor = args["supervisor"]
         listeners, clusters = (envoy_file(supervisor, f"{kind}.json") for kind in ("listeners", "clusters"))
-        admin = f".skerry/run/{supervisor}/envoy-admin.sock"
-        start = envoy.bootstrap(supervisor, listeners, clusters, admin)
+        start = envoy.bootstrap(supervisor, listeners, clusters, admin_socket(supervisor))
         self.clusters = File(
             f"{name}-clusters",
             path=clusters,
@@ -111,6 +112,7 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:LocalRegionEndpoint", name, {}, opts)
+        supervisor = region_supervisor(args["region"])
 
         def replicas(addresses: Mapping[str, Any]) -> dict[str, list[envoy.Address]]:
             """Without a service that is scaled to nothing: it is not routed, and not listed."""
@@ -123,14 +125,15 @@ class LocalRegionEndpoint(pulumi.ComponentResource):
             return envoy.discovery("listener.v3.Listener", made)
 
         def clusters(services: Mapping[str, Any]) -> str:
-            return envoy.discovery("cluster.v3.Cluster", envoy.region_clusters(services, settings))
+            files = {service: endpoints_file(supervisor, service) for service in services}
+            return envoy.discovery("cluster.v3.Cluster", envoy.region_clusters(services, settings, files))
 
         # What stands behind the addresses is waited for: the proxy is ready only when the replicas are.
         services = pulumi.Output.from_input(dict(args["services"])).apply(replicas)
         self.envoy = LocalEnvoy(
             name,
             {
-                "supervisor": region_supervisor(args["region"]),
+                "supervisor": supervisor,
                 "port": args["port"],
                 "listeners": services.apply(listeners),
                 "clusters": services.apply(clusters),

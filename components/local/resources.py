@@ -44,6 +44,7 @@ class ProcessSet(pulumi.CustomResource):
         ready_path: str,
         ready_seconds: int,
         stop_seconds: int,
+        balancer: Mapping[str, str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs: dict[str, Any] = {
@@ -57,6 +58,7 @@ class ProcessSet(pulumi.CustomResource):
             "readyPath": ready_path,
             "readySeconds": ready_seconds,
             "stopSeconds": stop_seconds,
+            **({"balancer": dict(balancer)} if balancer else {}),
             "running": None,
         }
         super().__init__(f"{PACKAGE}:index:ProcessSet", name, inputs, opts)

@@ -15,7 +15,8 @@ from components.settings.parts import Parts
 
 LAST_PORT = 65535
 MOST_SERVICES = PORTS_PER_REGION // PORTS_PER_SERVICE - 1
-MOST_REPLICAS = PORTS_PER_SERVICE
+MOST_REPLICAS = PORTS_PER_SERVICE - 1
+"""One port is left for the successor of a replica."""
 
 
 class LocalTarget(Frozen):

@@ -56,8 +56,8 @@ def test_a_replica_is_on_the_cpu_that_its_pool_has() -> None:
     assert command[command.index("--device") + 1] == "cpu"
 
 
-def test_the_address_is_the_ports_of_the_replicas() -> None:
-    assert serve(replicas=2).returned == "[9010, 9011]"
+def test_the_address_is_the_ports_of_the_replicas_and_one_for_a_successor() -> None:
+    assert serve(replicas=2).returned == "[9010, 9011, 9012]"
 
 
 def test_the_address_of_a_service_that_is_scaled_to_nothing_is_empty() -> None:

@@ -29,7 +29,7 @@ def ports_of(port: int, regions: int, services: int, replicas: int) -> list[int]
     for region in range(regions):
         for service in range(services):
             first = service_port(port, region, service)
-            taken += range(first, first + replicas)
+            taken += range(first, first + replicas + 1)  # one for a successor
     return taken
 
 
