@@ -114,11 +114,10 @@ class Clone:
         assert status == 200, answer
         return answer["choices"][0]["message"]["content"], headers["x-skerry-region"]
 
-    def complete(self, prompt: str) -> tuple[int, Any, Mapping[str, str]]:
-        """A short completion by the model that this stack trained."""
-        return self.ask(
-            "/v1/completions", {"model": "coder", "prompt": prompt, "max_tokens": 8, "temperature": 0}
-        )
+    def complete(self, prompt: str, port: int | None = None) -> tuple[int, Any, Mapping[str, str]]:
+        """A short completion by the model that this stack trained, through the global address or another port's."""
+        body = {"model": "coder", "prompt": prompt, "max_tokens": 8, "temperature": 0}
+        return self.ask("/v1/completions", body, port)
 
     def processes(self) -> list[psutil.Process]:
         """Every process that works in the clone or was started from it."""

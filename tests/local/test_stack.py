@@ -285,16 +285,33 @@ def test_a_new_replica_and_a_new_dial_leave_running_processes_alone(clone: Clone
     assert clone.changes() == ""
 
 
-def test_another_training_gives_other_numbers_and_rolls_out_another_version(clone: Clone) -> None:
+def test_a_killed_and_a_hung_replica_cost_twelve_clients_no_request_and_both_come_back(clone: Clone) -> None:
+    with asking(clone) as refused:
+        for region, signal_number in (("east", signal.SIGKILL), ("west", signal.SIGSTOP)):
+            replica = next(p for p in clone.region_processes(region) if "coder" in p.cmdline())
+            replica.send_signal(signal_number)
+            # A hung one is ended by the watch of its supervisor; nobody runs `up`.
+            assert wait_until(lambda replica=replica: not replica.is_running())
+            port = clone.region_port(region)
+            assert wait_until(lambda port=port: clone.complete("import os", port)[0] == 200)
+    assert refused == []
+    assert clone.changes() == ""
+
+
+def test_one_up_that_opens_a_region_and_changes_a_version_costs_twelve_clients_no_request(
+    clone: Clone,
+) -> None:
     before, settings = clone.outputs(), clone.settings()
-    settings["regions"][0].pop("dial")
+    settings["regions"][0] = {"name": "east", "drained": True}
+    clone.declare(settings)
+    clone.up()
+    settings["regions"][0].pop("drained")
     settings["training"][0] |= {"seed": 8, "steps": 20}
     clone.declare(settings)
-    refused: list[int] = []
-    with asking(clone, refused):
+    with asking(clone) as refused:
         clone.up()
     after = clone.outputs()
-    assert not refused, "requests were refused while the version was rolled out"
+    assert refused == []
     assert after["training"]["coder"]["seed"] == 8
     assert after["training"]["coder"]["bits_per_byte"] != before["training"]["coder"]["bits_per_byte"]
     assert after["models"]["assistant"] == before["models"]["assistant"]
@@ -306,24 +323,33 @@ def test_another_training_gives_other_numbers_and_rolls_out_another_version(clon
     assert clone.changes() == ""
 
 
+CLIENTS = 12
+
+
 @contextmanager
-def asking(clone: Clone, refused: list[int]) -> Iterator[None]:
-    """Asks `coder` again and again meanwhile; collects every status that is no answer."""
-    done = threading.Event()
+def asking(clone: Clone) -> Iterator[list[object]]:
+    """Twelve clients ask `coder` again and again meanwhile; yields everything that was no answer."""
+    done, refused = threading.Event(), list[object]()
 
     def ask() -> None:
         while not done.wait(0.05):
-            status = clone.complete("import os")[0]
+            try:
+                status, answer, headers = clone.complete("import os")
+            except OSError as error:
+                refused.append(error)
+                continue
             if status != 200:
-                refused.append(status)
+                refused.append((status, answer, headers.get("x-skerry-region")))
 
-    thread = threading.Thread(target=ask)
-    thread.start()
+    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
     try:
-        yield
+        yield refused
     finally:
         done.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 def test_services_that_swap_their_ports_and_a_region_that_goes_leave_a_stack_that_answers(
