@@ -56,12 +56,14 @@ def _is_part(urn: str, by_urn: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _node(urn: str, identity: Mapping[str, str], resources: Iterable[Mapping[str, Any]]) -> str:
-    running = sum(
-        len(entry.get("outputs", {}).get("running") or {})
+    sets = [
+        entry.get("outputs", {})
         for entry in resources
         if entry["urn"].split("::")[2].endswith(":ProcessSet") and entry.get("parent") == urn
-    )
-    detail = f"<br/>{running} running" if running else ""
+    ]
+    running = sum(len(outputs.get("running") or {}) for outputs in sets)
+    wanted = any(outputs.get("replicas") for outputs in sets)
+    detail = f"<br/>{running} running" if running or wanted else ""
     return f'{identity[urn]}["{_name(urn)}<br/><small>{_kind(urn)}</small>{detail}"]'
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cli import state_file, turn
+from cli import running, state_file, turn
 from cli.engine import EMBEDDED, ROOT, STATE, EngineError, engine_json, engine_text, uses_default_state
 from cli.state_file import StateError
 
@@ -52,7 +52,8 @@ def outputs(stack: str) -> Any:
 
 
 def resources(stack: str) -> list[dict[str, Any]]:
-    """Every resource in the stack's state, as the engine stores it.
+    """Every resource in the stack's state, as the engine stores it. On this machine, sets of processes are shown with
+    those that answer now, and the others are named on stderr.
 
     Raises:
         EngineError: the stack is not up.
@@ -61,7 +62,12 @@ def resources(stack: str) -> list[dict[str, Any]]:
     found = engine_json(stack, "stack", "export")["deployment"].get("resources")
     if not found:
         raise EngineError(f"stack {stack!r} is not up. Run `make up`, or `./skerry up --stack {stack}`.")
-    return found
+    if stack != EMBEDDED:
+        return found
+    now = running.as_it_is(found, ROOT)
+    if silent := running.missing(found, now):
+        print(f"skerry: not running: {', '.join(silent)}. `./skerry up` starts them again.", file=sys.stderr)
+    return now
 
 
 def sweep(stack: str) -> None:

@@ -235,6 +235,8 @@ def test_the_next_request_after_the_loss_of_a_region_is_answered_by_the_other(cl
     answer, region = clone.chat(FRANCE)
     assert region == "west"
     assert "Paris" in answer
+    shown = clone.run("./skerry", "diagram")
+    assert "0 running" in shown.stdout and "not running: region-east/" in shown.stderr
 
 
 def test_up_brings_a_lost_region_back_and_then_needs_no_change(clone: Clone) -> None:
