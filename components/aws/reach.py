@@ -57,7 +57,6 @@ class Reached(Protocol):
 def reach_is_sound(path: str, network: Reached) -> Iterable[Mistake]:
     """Routes lead out of the VPC, each to one place, and a public endpoint is open to public ranges that are named."""
     own = _network(network.cidr)
-    taken: dict[IPv4Network, int] = {}
     for index, route in enumerate(network.extra_routes):
         place = f"{path}.extra_routes[{index}].destination"
         found = _network(route.destination)
@@ -77,15 +76,6 @@ def reach_is_sound(path: str, network: Reached) -> Iterable[Mistake]:
                 f"overlaps with {path}.cidr ({own})",
                 "Join networks that share no address",
             )
-        elif found in taken:
-            yield Mistake(
-                place,
-                route.destination,
-                f"extra_routes[{taken[found]}] leads there already",
-                "Name each destination once",
-            )
-        else:
-            taken[found] = index
     for index, cidr in enumerate(network.public_access):
         place = f"{path}.public_access[{index}]"
         found = _network(cidr)

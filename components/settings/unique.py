@@ -9,7 +9,7 @@ from typing import Any, cast
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
 
-TOLD_APART_BY = ("name", "stack")
+TOLD_APART_BY = ("name", "stack", "destination")
 """Keys of an entry whose value no other entry of the same list has."""
 
 

@@ -208,8 +208,12 @@ ROUTE = {"destination": "10.64.0.0/24", "target": "pcx-0123456789abcdef0"}
         ({"destination": "10.64.0.1/24"}, "[1].destination", "is no range"),
         ({"destination": "0.0.0.0/0"}, "[1].destination", "NAT gateway"),
         ({"destination": "10.16.4.0/24"}, "[1].destination", "overlaps with"),
-        ({}, "[1].destination", "leads there already"),
-        ({"target": "i-0123456789abcdef0"}, "[1].target", "a route leads to a peering connection"),
+        ({}, "[1].destination", "a destination is given once"),
+        (
+            {"destination": "10.65.0.0/24", "target": "i-0123456789abcdef0"},
+            "[1].target",
+            "a route leads to a peering connection",
+        ),
     ],
 )
 def test_a_route_leads_to_one_joined_network(changes: Any, place: str, words: str) -> None:

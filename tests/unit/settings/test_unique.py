@@ -50,7 +50,9 @@ def test_an_entry_that_a_list_holds_twice_is_refused_where_it_stands(file: Any, 
     with pytest.raises(SettingsError) as caught:
         load_stack_settings(settings)
     last = f"{path_of(place)}[{len(entries) - 1}]"
-    (mistake,) = [one for one in caught.value.mistakes if one.path in (last, f"{last}.name")]
+    (mistake,) = [
+        one for one in caught.value.mistakes if one.path in (last, f"{last}.name", f"{last}.destination")
+    ]
     assert f"stands 2 times in {path_of(place)}, and a " in mistake.rule and "is given once" in mistake.rule
     assert "emove" in mistake.remedy
 
