@@ -12,7 +12,7 @@ import typer
 
 from cli import runs, teardown
 from cli import stack as stacks
-from cli.engine import EMBEDDED, ROOT, EngineError, environment, run_engine
+from cli.engine import EMBEDDED, ROOT, EngineError, environment, planned_changes, run_engine
 from cli.rehearsal import REFUSALS, SEED
 from tools.problem import Problem
 
@@ -41,11 +41,16 @@ def up(stack: Stack = "local") -> None:
     """Bring a stack to what its file declares."""
     stacks.recover(stack)
     runs.refresh(stack)
-    # With its preview: what can be refused (a port, a setting) is refused before anything is done.
-    status = run_engine(stack, "up", "--yes", "--suppress-outputs")
+    # With a preview: what can be refused (a port, a setting) is refused before anything is done.
+    planned = planned_changes(stack) if stack == EMBEDDED else None
+    same = planned["same"] if planned and set(planned) == {"same"} else None
+    once = ("--skip-preview",) if planned else ()  # it has been made: the resources are listed once
+    status = 0 if same else run_engine(stack, "up", "--yes", "--suppress-outputs", *once)
     if status == 0:
-        if same := stacks.unchanged(stack):
+        if same := same or stacks.unchanged(stack):
             print(f"no changes: {same} resources are as the stack file declares")
+        for line in stacks.health(stack):
+            print(line)
         told = stacks.outputs(stack)
         where = told.get("endpoint") or ", ".join(region["endpoint"] for region in told["regions"].values())
         print(f"{where} answers for: {', '.join(sorted(told['models'])) or 'nothing yet'}")

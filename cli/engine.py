@@ -99,6 +99,20 @@ def run_engine(stack: str, *arguments: str) -> int:
             continue  # the engine has got it too and ends in order; a second one ends it at once
 
 
+def planned_changes(stack: str) -> dict[str, int] | None:
+    """What `up` would do, by operation (`same`, `create`, `update`, ...); None where the preview fails."""
+    command = ["pulumi", "preview", "--json", "--non-interactive"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=_complete(stack), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = process.stdout.read()
+    try:
+        return json.loads(told)["changeSummary"] if process.returncode == 0 else None
+    except (ValueError, KeyError):
+        return None
+
+
 def engine_json(stack: str, *arguments: str) -> Any:
     """Runs the engine and reads the JSON that it prints; raises `EngineError` when it fails."""
     return json.loads(engine_text(stack, ROOT, *arguments))

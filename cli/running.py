@@ -38,3 +38,23 @@ def missing(resources: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, A
             said, there = (entry.get("outputs", {}).get("running") or {} for entry in (before, after))
             found += [f"{before['outputs']['supervisor']}/{name}" for name in said if name not in there]
     return sorted(found)
+
+
+def summary(now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each supervisor: its programs, and how many processes of each answer.
+
+    Args:
+        now: what `as_it_is` returned.
+    """
+    programs: dict[str, list[str]] = {}
+    for entry in now:
+        outputs = entry.get("outputs") or {}
+        if entry["type"] == PROCESS_SET and outputs.get("replicas"):
+            name = outputs["program"].removeprefix("_")
+            answering = len(outputs.get("running") or {})
+            programs.setdefault(outputs["supervisor"], []).append(
+                f"{name} {answering} of {outputs['replicas']}"
+            )
+    return [
+        f"{supervisor} answers: {', '.join(sorted(programs[supervisor]))}" for supervisor in sorted(programs)
+    ]

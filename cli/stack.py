@@ -70,6 +70,13 @@ def resources(stack: str) -> list[dict[str, Any]]:
     return now
 
 
+def health(stack: str) -> list[str]:
+    """A line for each supervisor of this machine: its programs, and how many processes of each answer."""
+    if stack != EMBEDDED:
+        return []
+    return running.summary(resources(stack))
+
+
 def sweep(stack: str) -> None:
     """Ends what an interrupted `up` had started without recording it, and removes everything but the state: what a
     destroyed stack had stored is gone, as a destroyed bucket's content is."""

@@ -136,6 +136,13 @@ def test_bare_pulumi_sees_no_change_after_up(clone: Clone) -> None:
     assert clone.changes() == ""
 
 
+def test_an_up_without_changes_says_so_and_what_answers_and_lists_no_resource(clone: Clone) -> None:
+    done = clone.run("./skerry", "up")
+    assert done.returncode == 0 and "no changes: " in done.stdout
+    assert "region-east answers: assistant 1 of 1, coder 1 of 1, envoy 1 of 1" in done.stdout
+    assert "LocalModelVersion" not in done.stdout
+
+
 def test_bare_pulumi_up_does_the_same(clone: Clone) -> None:
     done = clone.shell("pulumi up --yes --expect-no-changes")
     assert done.returncode == 0, done.stdout + done.stderr

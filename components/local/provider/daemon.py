@@ -42,6 +42,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 command = setpriv --pdeathsig KILL -- "{python}" -m components.local.provider.watch
 environment = PYTHONPATH="{package_root}"
 events = TICK_5
+stdout_logfile = NONE
 stderr_logfile = logs/_watch.log
 stderr_logfile_maxbytes = 1MB
 stderr_logfile_backups = 1

@@ -54,3 +54,10 @@ def test_somebody_else_s_answer_on_the_port_is_no_process_of_the_stack(tmp_path:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_the_summary_says_of_each_program_how_many_of_its_processes_answer() -> None:
+    assert running.summary(state(9000, ["coder-0"])) == ["region-east answers: coder 1 of 1"]
+    silent = state(9000, ["coder-0", "coder-1"])
+    silent[1]["outputs"]["running"] = {"coder-0": "revision"}
+    assert running.summary(silent) == ["region-east answers: coder 1 of 2"]
