@@ -107,6 +107,7 @@ def planned_changes(stack: str) -> dict[str, int] | None:
     ) as process:
         assert process.stdout is not None
         told = process.stdout.read()
+        process.wait()
     try:
         return json.loads(told)["changeSummary"] if process.returncode == 0 else None
     except (ValueError, KeyError):
