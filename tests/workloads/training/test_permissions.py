@@ -80,7 +80,7 @@ def command(module: str, *words: str) -> dict[str, Any]:
 
 
 def test_a_model_is_trained_published_copied_and_served_with_the_declared_permissions_and_no_other(
-    pods: Pods, corpus: Path, monkeypatch: pytest.MonkeyPatch
+    pods: Pods, corpus: Path
 ) -> None:
     run = pods.become("train")
     words = [*CHECKPOINTED, "--data", str(corpus), "--run-id", "one"]
@@ -100,7 +100,6 @@ def test_a_model_is_trained_published_copied_and_served_with_the_declared_permis
     copy = pods.become("copy")
     command("workloads.transfer", "--source", copy["--source"], "--output", copy["--output"])
 
-    monkeypatch.setattr(serving, "PATIENCE_SECONDS", 300.0)
     [there] = [
         uris
         for name, uris in pods.of.items()
