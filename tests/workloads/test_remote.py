@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3fs import S3FileSystem
 
 from tests.waiting import HANG_SECONDS, until
 from tests.workloads.object_stores import ENDPOINTS, NOBODY, Front, ObjectStore, files
@@ -25,6 +24,7 @@ from workloads.manifest import (
     write_manifest,
 )
 from workloads.remote import RemoteError, fetch, publishing
+from workloads.s3 import FolderS3FileSystem
 from workloads.transfer import BAD_MANIFEST, COPIED, MISSING, REFUSED, UNREACHABLE
 from workloads.transfer import main as transfer
 
@@ -175,10 +175,10 @@ def front(object_store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatc
     front = Front(object_store)
     for name, value in front.environment.items():
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
+    FolderS3FileSystem.clear_instance_cache()
     yield front
     front.shutdown()
-    S3FileSystem.clear_instance_cache()
+    FolderS3FileSystem.clear_instance_cache()
 
 
 ON_S3 = pytest.mark.parametrize("object_store", ["s3"], indirect=True)
@@ -242,7 +242,7 @@ def test_a_store_that_cannot_be_reached_is_named_with_what_to_look_at(
 ) -> None:
     for name, value in {**NOBODY["s3"], ENDPOINTS["s3"]: NOWHERE}.items():
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
+    FolderS3FileSystem.clear_instance_cache()
     assert transfer(["--source", "s3://bucket/one", "--output", str(tmp_path / "one")]) == UNREACHABLE
     said = capsys.readouterr().err
     assert "s3://bucket/one: cannot be read" in said and "AWS_ENDPOINT_URL" in said

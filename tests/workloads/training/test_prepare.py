@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from s3fs import S3FileSystem
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tests.workloads.object_stores import ENDPOINTS, NOBODY
 from tests.workloads.training.runs import TINY, lines, write_corpus
+from workloads.s3 import FolderS3FileSystem
 from workloads.training import prepare, train
 from workloads.training.config import parse
 from workloads.training.data import Corpus, load_corpus
@@ -235,7 +235,7 @@ def test_a_store_that_cannot_be_reached_is_named(
         ENDPOINTS["s3"]: "http://127.0.0.1:1",
     }.items():  # nothing listens there
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
+    FolderS3FileSystem.clear_instance_cache()
     said = refused(capsys, tmp_path / "data", "--source", "s3://bucket/text")
     assert (
         "source='s3://bucket/text', pattern='*': cannot be listed (Could not connect to the endpoint" in said
