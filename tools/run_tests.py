@@ -139,8 +139,10 @@ def guarded(name: str, command: list[str], root: Path, env: dict[str, str]) -> i
     Each line of its output has `name` in front, unless that is empty.
     """
     guardian = [sys.executable, "-m", "components.local.provider.guardian", str(os.getpid())]
-    out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if name else {}
-    with subprocess.Popen([*guardian, *command], cwd=root, env=env, text=True, **out) as process:
+    out, err = (subprocess.PIPE, subprocess.STDOUT) if name else (None, None)
+    with subprocess.Popen(
+        [*guardian, *command], cwd=root, env=env, text=True, stdout=out, stderr=err
+    ) as process:
         RUNNING.append(process)
         for line in process.stdout or ():
             print(f"{name:<9} | {line}", end="", flush=True)
