@@ -29,7 +29,11 @@ OF_LIVES = [
 # Runs of their own, side by side: each waits for processes and sockets about as long as it computes.
 PARTS = {
     "local": (TOOLKIT, ["tests/local"]),
-    "toolkit": (TOOLKIT, ["tests", f"--ignore={OF_WORKLOADS}", "--ignore=tests/local"]),
+    "rehearsal": (TOOLKIT, ["tests/rehearsal"]),
+    "toolkit": (
+        TOOLKIT,
+        ["tests", f"--ignore={OF_WORKLOADS}", "--ignore=tests/local", "--ignore=tests/rehearsal"],
+    ),
     "lives": (WORKLOADS, OF_LIVES),
     "training": (
         WORKLOADS,

@@ -48,8 +48,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         runtime = {"name": "python", "options": {"virtualenv": str(TOOLKIT)}}
         project = {"name": "skerry", "runtime": runtime, "stackConfigDir": "stacks"}
         (tmp_path / "stacks").mkdir()
-        for name in ("dev", engine.EMBEDDED):
-            (tmp_path / "stacks" / f"Pulumi.{name}.yaml").write_text("config: {}\n")
+        (tmp_path / "stacks" / "Pulumi.dev.yaml").write_text("config: {}\n")
+        embedded = f"Pulumi.{engine.EMBEDDED}.yaml"
+        (tmp_path / "stacks" / embedded).write_text((ROOT / "stacks" / embedded).read_text())
         (tmp_path / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         (tmp_path / "__main__.py").write_text(PROGRAM)
         run = Stage(found.folder, {**found.environment, "PULUMI_STACK": "dev"})

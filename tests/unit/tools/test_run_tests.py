@@ -121,8 +121,9 @@ def test_code_that_only_stands_in_a_string_is_not_taken_for_a_test(tmp_path: Pat
 
 def test_the_tests_of_the_workloads_run_in_their_own_environment_and_only_there() -> None:
     everything = {name: words for name, _, words in suites([])}
-    assert everything["toolkit"] == ["tests", "--ignore=tests/workloads", "--ignore=tests/local"]
-    assert everything["local"] == ["tests/local"]
+    others = ("workloads", "local", "rehearsal")
+    assert everything["toolkit"] == ["tests", *(f"--ignore=tests/{name}" for name in others)]
+    assert (everything["local"], everything["rehearsal"]) == (["tests/local"], ["tests/rehearsal"])
     lives = everything["lives"]
     assert all((ROOT / path).exists() for path in lives)
     elsewhere = [f"--ignore={path}" for path in ("tests/workloads/serving", *lives)]
