@@ -109,7 +109,8 @@ class _Forward(BaseHTTPRequestHandler):
 
     def forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = Request(self.command, self.path, self.headers, body)
+        named = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, self.path, named, body)
         refused = self.server.judge.refuses(request) if self.server.judge else []
         self.server.refused += refused
         if refused or self.server.denies(self.command, self.path):

@@ -143,5 +143,5 @@ RECORDS: dict[str, Callable[[BinaryIO, str], Iterator[tuple[int, int, Any]]]] = 
 }
 """Ending -> what gives a number, a place and a record for each record of such a file; the field is a CSV's column."""
 
-WORDS = dict.fromkeys((".parquet", ".parq", ".pq"), "row")
+WORDS: dict[str, str] = dict.fromkeys((".parquet", ".parq", ".pq"), "row")
 """What a place is called, where not a line."""

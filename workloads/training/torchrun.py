@@ -53,7 +53,7 @@ class Agent(LocalElasticAgent):
     _failed = False
     """Whether the workers of this machine failed, so that the next round follows a restart that counts."""
 
-    def run(self, role: str = DEFAULT_ROLE) -> RunResult:
+    def run(self, role: str = DEFAULT_ROLE) -> RunResult:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._token = secrets.token_bytes(8)
         handler = self._worker_group.spec.rdzv_handler
         # torch closes the rendezvous however the launcher ends, and a closed rendezvous refuses everybody.
