@@ -23,7 +23,7 @@ down: ## remove the local stack
 outputs: ## print the local stack's outputs as JSON
 	@./skerry outputs
 
-test: ## lint and all tests, about a quarter of an hour; ARGS="tests/unit -k name" for some
+test: ## lint and all tests, about half an hour; ARGS="tests/unit -k name" for some
 	@$(PYTHON) -m tools.setup
 	@$(toolkit) -m tools.run_tests $(ARGS)
 

@@ -45,7 +45,7 @@ PARTS = {
 FORBIDDEN = ("skipped", "xfailed", "xpassed", "deselected", "rerun", "not run")
 RUNNING: list[subprocess.Popen[str]] = []
 """The suites that were started."""
-ABOUT = "about a quarter of an hour on 2 cores, up to 70 minutes in a fresh clone"
+ABOUT = "about half an hour on 2 cores, up to 70 minutes in a fresh clone"
 
 
 @dataclass

@@ -232,4 +232,4 @@ def test_a_whole_run_says_first_how_long_it_takes(
     failed = subprocess.CompletedProcess([], 1)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     assert run_tests.main([]) == 1
-    assert "about a quarter of an hour" in capsys.readouterr().out.splitlines()[0]
+    assert "about half an hour" in capsys.readouterr().out.splitlines()[0]
