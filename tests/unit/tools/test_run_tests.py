@@ -178,6 +178,11 @@ RUN += "run_tests.REPORTS = root / 'reports'\n"
 RUN += "run_tests.run_suites([('one', Path(sys.executable), [str(root)])], root / 'scratch')\n"
 
 
+def heeding_interrupts() -> None:
+    """A shell lets what it starts in the background ignore SIGINT, and so do all its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("end", [None, signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_ends_or_is_interrupted_or_killed_leaves_no_process(
     tmp_path: Path, end: signal.Signals | None
@@ -185,7 +190,13 @@ def test_a_run_that_ends_or_is_interrupted_or_killed_leaves_no_process(
     mark = tmp_path / "mark"
     (tmp_path / "test_it.py").write_text(LEAVES.format(str(mark), end is not None))
     command = [sys.executable, "-c", RUN, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=heeding_interrupts,
+    ) as run:
         below: list[psutil.Process] = []
         if end is not None:
             until(lambda: mark.exists() and mark.read_text().endswith("\n"))
