@@ -166,7 +166,10 @@ def test_a_server_that_hangs_is_not_waited_for_until_the_launcher_kills_the_work
     assert {"tracking": "given up", "place": uri, "lines_not_sent": 1} in said
 
 
-def test_the_end_waits_for_a_server_that_takes_long_as_long_as_its_setting_says(tmp_path: Path) -> None:
+def test_the_end_waits_for_a_server_that_takes_long_as_long_as_its_setting_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # without a server, artifacts go below the working directory
     uri, said = f"sqlite:///{tmp_path}/db", list[dict]()
     ours = tracking.Tracking(uri, "tests", "one", SETTINGS, said.append, patience=600.0)
     ours.hear({"ended": "stopped", "time": 0.0})
