@@ -14,12 +14,16 @@ IN_USE = ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
 HYPERDISK_ONLY = ("a3-ultragpu-", "a4-highgpu-")
 """Machine types that boot from hyperdisks alone."""
 
+WITHIN = {"gcp:dns/recordSet:RecordSet": ("managedZone", "type")}
+"""Type -> inputs within which its names are unique, beside the project: two private zones may hold one name."""
+
 
 def identity(held: Held) -> Identity | None:
     """Grants may be made twice: Google takes the second for the first."""
     if "IAM" in held.kind or not isinstance(held.inputs.get("name"), str):
         return None
-    return (held.type, str(held.at("project") or ""), held.id)
+    within = (str(held.at(key)) for key in WITHIN.get(held.type, ()))
+    return (held.type, str(held.at("project") or ""), *within, held.id)
 
 
 def kept(held: Held) -> Identity | None:
