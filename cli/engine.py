@@ -106,10 +106,10 @@ def planned_changes(stack: str) -> dict[str, int] | None:
         command, cwd=ROOT, env=_complete(stack), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout is not None
-        told = process.stdout.read()
+        output = process.stdout.read()
         process.wait()
     try:
-        return json.loads(told)["changeSummary"] if process.returncode == 0 else None
+        return json.loads(output)["changeSummary"] if process.returncode == 0 else None
     except (ValueError, KeyError):
         return None
 
