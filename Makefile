@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu bench-gateway horovod ray vllm bench-vllm clean
+.PHONY: help up preview down outputs test lint lock images fresh-check mutants sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu bench-gateway horovod ray vllm bench-vllm clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -42,6 +42,11 @@ images: ## build the workloads' images; BASE_IMAGE=name or BASE=debootstrap, VAR
 
 fresh-check: ## the README's commands as a new user of a fresh clone; ARGS="--only nogo --quick"
 	@$(PYTHON) -m tools.fresh_check $(ARGS)
+
+mutants: ## small faults drawn from the source, each must turn a test red; SINCE=REF for changed lines, N=200 SEED=1 IN=path JOBS=2
+	@$(PYTHON) -m tools.setup
+	@$(toolkit) -m tools.mutants $(if $(SINCE),--since "$(SINCE)") $(if $(N),--number "$(N)") $(if $(SEED),--seed "$(SEED)") \
+		$(if $(IN),--in $(IN)) $(if $(JOBS),--jobs "$(JOBS)")
 
 sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some; JOBS=2
 	@$(PYTHON) -m tools.setup
