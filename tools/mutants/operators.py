@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tools.mutants.source import FOR_READERS, FUNCTIONS, Place, Source
+from tools.mutants.source import FOR_READERS, FUNCTIONS, NOT_MUTATED, Place, Source
 
 COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Eq: ("==", "!="),
@@ -157,7 +157,7 @@ def argument(source: Source, place: Place) -> Iterator[Edit]:
     """A keyword argument is left out."""
     node = place.node
     assert isinstance(node, ast.Call)
-    named = [word for word in node.keywords if word.arg and word.arg not in FOR_READERS]
+    named = [word for word in node.keywords if word.arg and word.arg not in NOT_MUTATED]
     for word in named:
         yield without(source, source.start(word), source.end(word))
 
@@ -167,7 +167,7 @@ def entry(source: Source, place: Place) -> Iterator[Edit]:
     node = place.node
     assert isinstance(node, ast.Dict)
     for key, value in zip(node.keys, node.values, strict=True):
-        if key is not None:
+        if key is not None and not (isinstance(key, ast.Constant) and key.value in FOR_READERS):
             yield without(source, source.start(key), source.end(value))
 
 

@@ -6,8 +6,10 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Keyword arguments that hold text for a reader.
+# Keyword arguments and keys that hold text for a reader.
 FOR_READERS = {"description", "help", "title", "metavar", "epilog", "message"}
+# Keyword arguments that only refuse what a correct program never does: `zip(strict=)`, `@dataclass(frozen=)`.
+NOT_MUTATED = FOR_READERS | {"frozen", "slots", "strict"}
 # Statements that call one of these on a logger only write a log line.
 LOGGERS = {"log", "logger", "logging", "LOG", "warnings"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -63,7 +65,7 @@ def places_in(
         statement = node
         if is_skipped(node):
             return
-    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg in FOR_READERS):
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg in NOT_MUTATED):
         return  # text for readers; Python 3.11 gives the parts of an f-string no usable positions
     yield Place(node, statement, function)
     for field, value in ast.iter_fields(node):

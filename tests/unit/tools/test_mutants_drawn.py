@@ -63,6 +63,8 @@ def test_an_operator_makes_these_mutants_and_no_others(operator: str, text: str,
         "logger.warning('a', 1)",
         "if TYPE_CHECKING:\n    a = 1",
         "x: Callable[[int], str]",
+        "A = dataclass(B, frozen=True)",
+        "x = {**zip(a, b, strict=True)}",
     ],
 )
 def test_imports_docstrings_types_messages_and_log_lines_are_not_mutated(text: str) -> None:
