@@ -53,7 +53,7 @@ TOOLKIT = Environment(
     "toolkit",
     (
         Step("requirements.txt", "the toolkit (Pulumi, its cloud SDKs, Envoy, ...: 0.7 GB)", 30),
-        Step("requirements-dev.txt", "what tests and lint need (0.4 GB)", 15),
+        Step("requirements-dev.txt", "what tests and lint need (0.5 GB)", 15),
     ),
 )
 WORKLOADS = Environment(

@@ -50,7 +50,7 @@ FAILURE_POLICY = {
             "action": "Ignore",
             "onExitCodes": {"containerName": COMPONENT, "operator": "In", "values": STOPPED},
         },
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
 }
 """An error that another try cannot fix ends the run. Waiting for nodes and losing one do not count as failures."""

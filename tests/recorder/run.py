@@ -16,6 +16,7 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from tests.recorder.conduct import conforms, watched_components
+from tests.recorder.manifests import misfits
 from tests.recorder.monitor import Answers, Monitor, References
 from tests.recorder.recording import Recording
 
@@ -51,7 +52,7 @@ def record(
         strict: what is registered must keep to the rules of components. Only a test of bare resources needs less.
 
     Raises:
-        AssertionError: from `conforms`.
+        AssertionError: from `conforms`, or for an object of Kubernetes that does not suit its schema.
         Exception: `unknown stack ...`, for a StackReference to one that is not listed. The engine says so to its user
             and ends the program without telling it why. `readStackOutputs` fails in the program, in both.
     """
@@ -76,6 +77,8 @@ def record(
         runner.run(run())
     if strict:
         conforms(recording)
+    if found := misfits(recording):
+        raise AssertionError("Kubernetes does not know these objects:" + "".join(f"\n  {it}" for it in found))
     return recording
 
 

@@ -135,7 +135,7 @@ def test_up_does_not_wait_for_a_run() -> None:
 
 def test_a_node_that_is_taken_away_is_no_failure() -> None:
     rules = job().inputs["spec"]["podFailurePolicy"]["rules"]
-    assert {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]} in rules
+    assert {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]} in rules
 
 
 def test_another_try_is_made_after_a_preemption_and_not_after_a_mistake_in_the_settings() -> None:

@@ -54,7 +54,8 @@ def action(policy: dict[str, Any], code: int, disrupted: bool) -> str:
         codes = rule.get("onExitCodes")
         if codes and codes["operator"] == "In" and code in codes["values"]:
             return rule["action"]
-        if disrupted and {"type": "DisruptionTarget"} in rule.get("onPodConditions", []):
+        conditions = rule.get("onPodConditions", [])
+        if disrupted and {"type": "DisruptionTarget", "status": "True"} in conditions:
             return rule["action"]
     return "Count"
 
