@@ -16,7 +16,7 @@ from tools.sabotage import GREEN, RED, a_copy
 
 KILLED, SURVIVED, UNCOVERED = "killed", "survived", "not covered"
 INTERRUPTED, NOT_FOUND = 2, 4
-SLACK_S, TIMES = 60.0, 5.0  # a run may take this much longer than its tests took when they were traced
+SLACK_S, TIMES = 60.0, 3.0  # a run may take this much longer than its tests took when they were traced
 
 
 @dataclass(frozen=True)

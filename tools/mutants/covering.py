@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tools.mutants.draw import Mutant
 from tools.mutants.trace import Trace, environment_of
@@ -34,8 +35,8 @@ class Selection:
     @property
     def digest(self) -> str:
         """A hash over everything that the chosen tests run."""
-        words = [text for one in self.chosen for text in (one.trace.digest, *one.tests)]
-        return hashlib.sha256("\0".join(words).encode()).hexdigest()
+        words = {text for one in self.chosen for text in (one.trace.digest, *one.tests)}
+        return hashlib.sha256("\0".join(sorted(words)).encode()).hexdigest()
 
     def stages(self) -> list[tuple[str, list[Chosen]]]:
         """Runs of pytest in order: the quickest modules of each environment first, then the others."""
@@ -55,7 +56,7 @@ FIRST = 3  # modules asked before the others; most mutants end here
 def select(mutant: Mutant, traces: Iterable[Trace], budget_s: float = BUDGET_S) -> Selection:
     """The passed tests that run the mutant's statement; for one that runs at import, those that import it too."""
     found = [one for trace in traces if (one := covering(mutant, trace)) is not None]
-    found.sort(key=lambda one: (not one.direct, len(one.trace.files) if not one.direct else 0, one.seconds))
+    found.sort(key=lambda one: (not one.direct, distance(mutant.file, one.trace.module), one.seconds))
     selection, spent = Selection(), 0.0
     for one in found:
         if selection.chosen and spent + one.seconds > budget_s:
@@ -66,13 +67,19 @@ def select(mutant: Mutant, traces: Iterable[Trace], budget_s: float = BUDGET_S) 
     return selection
 
 
+def distance(file: str, module: str) -> int:
+    """How far a test module is from a file by its name: 0 for `gcp/test_quota.py` and `gcp/quota.py`."""
+    code, tests = Path(file), Path(module)
+    return (tests.stem != f"test_{code.stem}") + 2 * (code.parent.name not in tests.parts)
+
+
 def covering(mutant: Mutant, trace: Trace) -> Chosen | None:
     """Tests of one module that cover a mutant, quickest first."""
     by_line = trace.contexts(mutant.file)
     at_line = set().union(*(by_line.get(line, set()) for line in mutant.lines))
     anywhere = set().union(*by_line.values()) if by_line else set()
     direct = tests_in(trace, at_line)
-    if mutant.imported and "" in at_line:
+    if at_line & set(trace.imported):
         # What is made at import is used by code that runs later: first by tests that run code of the same file.
         near = tests_in(trace, anywhere)
         tests = dict.fromkeys([*direct, *near, *tests_in(trace, None)])

@@ -36,8 +36,6 @@ class Mutant:
     occurrence: int
     lines: range
     """Lines of the statement that is changed; a test covers the mutant when it runs one of them."""
-    imported: bool
-    """Whether the statement is run when its module is imported."""
 
     @property
     def key(self) -> str:
@@ -76,8 +74,7 @@ def mutant(
 ) -> Mutant:
     """A mutant with the lines that a test must run to cover it."""
     line = source.line(edit.start)
-    lines, imported = lines_of(place.statement), place.function is None
-    return Mutant(file, line, operator, edit, was, becomes, occurrence, lines, imported)
+    return Mutant(file, line, operator, edit, was, becomes, occurrence, lines_of(place.statement))
 
 
 def changed_text(source: Source, edit: Edit) -> tuple[str, str]:

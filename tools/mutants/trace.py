@@ -55,6 +55,9 @@ class Trace:
     """SHA-256 of each file that was run, by its name in the tree."""
     tests: dict[str, dict]
     shared: dict[str, float]
+    """Seconds that each shared result took."""
+    imported: list[str]
+    """Contexts of what runs when the module is imported."""
 
     @property
     def digest(self) -> str:
@@ -105,7 +108,13 @@ def load(store: Path, module: str) -> Trace | None:
         return None
     row = json.loads(place.read_text())
     return Trace(
-        module, place.with_suffix(".coverage"), row["prefix"], row["files"], row["tests"], row["shared"]
+        module,
+        place.with_suffix(".coverage"),
+        row["prefix"],
+        row["files"],
+        row["tests"],
+        row["shared"],
+        row["imported"],
     )
 
 

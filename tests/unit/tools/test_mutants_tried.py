@@ -31,6 +31,7 @@ def unseen():
 """
 PROGRAM = "print(12)\n"
 TESTS = """
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -61,8 +62,17 @@ def test_doubles(shared):
     assert shared == 8
 
 
+@functools.cache
+def waited():
+    return code.waits(0)
+
+
+def test_remembers_first():
+    waited()
+
+
 def test_waits():
-    assert code.waits(0) == 5
+    assert waited() == 5
 
 
 def test_limit():
@@ -91,7 +101,8 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     for folder in ("components", "tests/unit", ".tools/toolkit/bin"):
         (root / folder).mkdir(parents=True)
-    (root / "components/__init__.py").write_text("")
+    for package in ("components", "tests", "tests/unit"):
+        (root / package / "__init__.py").write_text("")
     (root / "components/code.py").write_text(CODE)
     (root / "components/program.py").write_text(PROGRAM)
     (root / "tests/unit/test_code.py").write_text(TESTS.format(runs=str(tmp_path / "runs")))
@@ -132,18 +143,35 @@ def test_only_the_tests_of_the_line_run_and_a_shared_fixture_belongs_to_all_its_
 ) -> None:
     change(tree, "return x * 2", "return 2 * x")
     assert mutants(tree, tree / ".tools", since="HEAD", number=1) == []
-    traced = ["uses_the_fixture_first", "doubles", "waits", "limit", "program", "red_already"]
+    traced = [
+        "uses_the_fixture_first",
+        "doubles",
+        "remembers_first",
+        "waits",
+        "limit",
+        "program",
+        "red_already",
+    ]
     names = ran(tree)
-    assert names[:6] == [f"test_{name}" for name in traced]
-    assert set(names[6:]) <= {"test_uses_the_fixture_first", "test_doubles"} and "test_doubles" in names[6:]
+    assert names[:7] == [f"test_{name}" for name in traced]
+    assert set(names[7:]) <= {"test_uses_the_fixture_first", "test_doubles"} and "test_doubles" in names[7:]
     told = capsys.readouterr().out
     assert "red without any mutant, not used: tests/unit/test_code.py::test_red_already" in told
     assert "test_code.py::test_doubles" in told and "1 of 1 mutants killed (100.0%), 0 survived" in told
 
 
+def test_a_result_that_functools_remembers_belongs_to_every_test_that_uses_it(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(tree, "    return x\n", "    return x * 1\n")
+    assert mutants(tree, tree / ".tools", since="HEAD", number=1) == []
+    assert set(ran(tree)[7:]) <= {"test_remembers_first", "test_waits"}
+    assert "test_code.py::test_waits" in capsys.readouterr().out
+
+
 def test_a_process_that_a_test_starts_counts_as_run_by_it(tree: Path) -> None:
     assert mutants(tree, tree / ".tools", inside=["components/program.py"], seed=3) == []
-    assert "test_waits" not in ran(tree)[6:]
+    assert "test_waits" not in ran(tree)[7:]
 
 
 def test_a_constant_that_runs_at_import_is_shown_to_the_tests_that_import_it(
@@ -211,8 +239,8 @@ def test_a_mutant_that_hangs_its_test_is_killed_by_the_time_of_its_test(
 
 def test_what_ended_is_remembered_until_the_test_or_the_code_changes(tree: Path) -> None:
     arguments = {"inside": ["components/program.py"], "number": 1}
-    assert mutants(tree, tree / ".tools", **arguments) == [] and len(ran(tree)) == 7
+    assert mutants(tree, tree / ".tools", **arguments) == [] and len(ran(tree)) == 8
     assert mutants(tree, tree / ".tools", **arguments) == [] and ran(tree) == []
     (tree / "components/code.py").write_text(CODE + "\n")
     assert mutants(tree, tree / ".tools", **arguments) == []
-    assert len(ran(tree)) == 7, "the module is traced again, and its tests are asked again"
+    assert len(ran(tree)) == 8, "the module is traced again, and its tests are asked again"
