@@ -99,6 +99,23 @@ def test_a_failure_at_the_second_replica_puts_the_first_back(plugin: Plugin) -> 
     assert plugin.read(PROCESS_SET, identity, state) == (identity, state)
 
 
+def test_a_first_set_that_never_answers_leaves_no_endpoints_behind(plugin: Plugin) -> None:
+    command = [sys.executable, str(HERE / "answering.py"), "{port}", "/nonexistent"]
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.create(PROCESS_SET, balanced(free_port(2), command=command, readySeconds=2))
+    assert "web-0 was stopped again" in str(error.value.details())
+    assert not (plugin.root / FILE).exists()
+
+
+def test_a_failed_start_of_a_set_that_had_no_replicas_leaves_its_endpoints_empty(plugin: Plugin) -> None:
+    identity, state = plugin.create(PROCESS_SET, balanced(free_port(4), replicas=0))
+    command = [sys.executable, str(HERE / "answering.py"), "{port}", "/nonexistent"]
+    with pytest.raises(grpc.RpcError):
+        plugin.update(PROCESS_SET, state, {**state, "replicas": 1, "command": command, "readySeconds": 2})
+    assert published(plugin) == []
+    assert plugin.read(PROCESS_SET, identity, state) == (identity, state)
+
+
 def test_fewer_replicas_are_withdrawn_before_they_stop_and_none_leave_no_member(plugin: Plugin) -> None:
     inputs = balanced(free_port(4), replicas=3)
     identity, state = plugin.create(PROCESS_SET, inputs)

@@ -50,6 +50,10 @@ class Balancer:
         except FileNotFoundError:
             return False
 
+    def has_file(self) -> bool:
+        """Whether anything was ever published and not forgotten."""
+        return (self.root / self.file).exists()
+
     def forget(self) -> None:
         """Removes the file."""
         (self.root / self.file).unlink(missing_ok=True)

@@ -44,6 +44,7 @@ class Roll:
         self.context, self.urn = context, urn
         self.supervisor, self.inputs, self.balancer = supervisor, inputs, balancer
         self.before = supervisor.definitions()
+        self.is_first = balancer is not None and not balancer.has_file()
         self.ready = Readiness(context, supervisor, inputs["readySeconds"], inputs.get("portSetting", "port"))
         self.replaced: list[tuple[str, str | None]] = []
         """New process and the one that it replaced, in order."""
@@ -159,6 +160,8 @@ class Roll:
                 told.append(f"{replica} could not be put back: {error}")
         with contextlib.suppress(OSError):
             self._publish([])
+            if self.is_first and self.balancer is not None and not self._mine():
+                self.balancer.forget()
         try:
             self.supervisor.shut_down_if_idle()
         except (ResourceError, OSError) as error:
