@@ -40,6 +40,7 @@ Stack = Annotated[
 def up(stack: Stack = "local") -> None:
     """Bring a stack to what its file declares."""
     stacks.recover(stack)
+    teardown.check_regions(stack)
     runs.refresh(stack)
     # With a preview: what can be refused (a port, a setting) is refused before anything is done.
     planned = planned_changes(stack) if stack == EMBEDDED else None
@@ -62,6 +63,7 @@ def up(stack: Stack = "local") -> None:
 def preview(stack: Stack = "local") -> None:
     """Show what `up` would change."""
     stacks.recover(stack)
+    teardown.check_regions(stack)
     _exit(run_engine(stack, "preview"))
 
 

@@ -1,13 +1,15 @@
-"""What has to be true before a stack is taken down: nobody reads it, and what holds data was given up on purpose."""
+"""What has to be true before a stack, or a region of one, is taken down: no other stack reads it, and what holds data
+was given up on purpose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from cli.engine import EMBEDDED, ROOT, EngineError, engine_json, engine_text
+from cli.engine import EMBEDDED, ROOT, EngineError, engine_json, engine_text, stack_file
+from cli.stack_file import read as stack_file_content
 
-REFERENCE = "pulumi:pulumi:StackReference"
+STACK, REFERENCE = "pulumi:pulumi:Stack", "pulumi:pulumi:StackReference"
 
 
 def check(stack: str, with_data: bool) -> None:
@@ -22,7 +24,9 @@ def check(stack: str, with_data: bool) -> None:
     """
     if stack == EMBEDDED:
         return
-    readers = [other for other in _others(stack) if stack in read_by(_resources(stack, other))]
+    readers = [
+        other for other in sorted(_known(stack) - {stack}) if stack in read_by(_resources(stack, other))
+    ]
     if readers:
         commands = " ".join(f"./skerry down --stack {reader}" for reader in readers)
         raise EngineError(
@@ -39,6 +43,34 @@ def check(stack: str, with_data: bool) -> None:
         )
 
 
+def check_regions(stack: str) -> None:
+    """Refuses an `up` that would remove a region whose endpoint another stack's load balancer holds.
+
+    Args:
+        stack: the stack to be brought up. Stack `local` is read by nobody.
+
+    Raises:
+        EngineError: a region that is up is missing in the stack file, and a stack that reads this one has it.
+    """
+    if stack == EMBEDDED:
+        return
+    declared, known = _declared_regions(stack), _known(stack)
+    if declared is None or stack not in known:
+        return
+    removed = regions_up(_resources(stack, stack)) - declared
+    for reader in sorted(known - {stack}) if removed else ():
+        resources = _resources(stack, reader)
+        held = sorted(removed & regions_up(resources)) if stack in read_by(resources) else []
+        if held:
+            raise EngineError(
+                f"stacks/Pulumi.{stack}.yaml: regions: has {', '.join(sorted(declared)) or 'none'}, and not "
+                f"{', '.join(held)}, which is up. Stack {reader!r} reads it: its global load balancer sends "
+                "requests to the endpoint there, which must not be deleted before. First set `drained: true` for "
+                f"the region in stacks/Pulumi.{reader}.yaml and run ./skerry up --stack {reader}. Once its requests have ended, "
+                f"remove it from that file and run that command again. Then run ./skerry up --stack {stack}."
+            )
+
+
 def unprotect(stack: str) -> None:
     """Lets the engine delete every resource of a stack."""
     engine_text(stack, ROOT, "state", "unprotect", "--all", "--yes")
@@ -53,14 +85,35 @@ def read_by(resources: Sequence[Any]) -> set[str]:
     }
 
 
+def regions_up(resources: Sequence[Any]) -> set[str]:
+    """Names of the regions in a state's outputs: those that the stack makes, or reads from other stacks."""
+    return {
+        name
+        for resource in resources
+        if resource["type"] == STACK
+        for name in (resource.get("outputs") or {}).get("regions") or {}
+    }
+
+
 def protected(resources: Sequence[Any]) -> list[str]:
     """Logical names of the protected resources of a state, each once, sorted."""
     return sorted({resource["urn"].rpartition("::")[2] for resource in resources if resource.get("protect")})
 
 
-def _others(stack: str) -> list[str]:
-    listed = engine_json(stack, "stack", "ls", "--json")
-    return sorted({entry["name"].rpartition("/")[2] for entry in listed} - {stack})
+def _declared_regions(stack: str) -> set[str] | None:
+    """Names of the regions that the stack file makes; None where it is not well formed, which the program refuses."""
+    path = stack_file(stack)
+    try:
+        settings = stack_file_content(path, path.name)["config"]["skerry:stack"]
+        makes = "platform" in settings.get("layers", ["platform"])
+        return {region["name"] for region in settings["regions"] if makes}
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def _known(stack: str) -> set[str]:
+    """Names of the stacks of this project in the stack's backend."""
+    return {entry["name"].rpartition("/")[2] for entry in engine_json(stack, "stack", "ls", "--json")}
 
 
 def _resources(stack: str, other: str) -> Sequence[Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from cli import __main__ as commands
 from cli import engine, teardown
@@ -38,12 +40,13 @@ def urn(stack: str, kind: str, name: str) -> str:
     return f"urn:pulumi:{stack}::skerry::{kind}::{name}"
 
 
-def fill(backend: Path, stack: str, *resources: dict[str, Any]) -> None:
-    """Writes resources into a stack's state."""
+def fill(backend: Path, stack: str, *resources: dict[str, Any], regions: Sequence[str] = ()) -> None:
+    """Writes resources into a stack's state, and names of regions into its outputs."""
     root = {
         "urn": urn(stack, "pulumi:pulumi:Stack", f"skerry-{stack}"),
         "custom": False,
         "type": "pulumi:pulumi:Stack",
+        "outputs": {"regions": {name: {"endpoint": f"https://{name}.example"} for name in regions}},
     }
     file = backend / f"{stack}.json"
     file.write_text(json.dumps({"version": 3, "deployment": {"resources": [root, *resources]}}))
@@ -124,3 +127,51 @@ def test_the_engine_itself_refuses_before_it_touches_anything(backend: Path) -> 
     before = left(REGION)
     assert engine.run_engine(REGION, "destroy", "--yes", *commands.DESTROY[False]) != 0
     assert left(REGION) == before
+
+
+def declare(backend: Path, *regions: str) -> None:
+    """Writes the regions of the regional stack's file."""
+    file = backend / "stacks" / f"Pulumi.{REGION}.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"]["skerry:stack"]["regions"] = [{"name": region} for region in regions]
+    file.write_text(yaml.safe_dump(content))
+
+
+@pytest.mark.parametrize("command", [commands.up, commands.preview])
+@pytest.mark.parametrize("declared", [("us-west-2",), ("us-west-2", "us-east-2")])
+def test_a_region_that_a_global_load_balancer_holds_is_not_removed_or_renamed_by_an_up(
+    backend: Path, command: Callable[[str], None], declared: tuple[str, ...]
+) -> None:
+    fill(backend, REGION, tiers(), regions=["us-east-1", "us-west-2"])
+    fill(backend, GLOBAL, reference(REGION), regions=["us-east-1", "eu-west-1"])
+    declare(backend, *declared)
+    before = left(REGION)
+    with pytest.raises(EngineError) as refusal:
+        command(REGION)
+    assert left(REGION) == before
+    given = ", ".join(sorted(declared))
+    assert f"Pulumi.{REGION}.yaml: regions: has {given}, and not us-east-1, which is up" in str(refusal.value)
+    assert f"Stack {GLOBAL!r} reads it" in str(refusal.value)
+    assert f"./skerry up --stack {GLOBAL}" in str(refusal.value)
+
+
+def test_a_stack_that_holds_regions_no_more_is_refused_while_its_region_is_read(backend: Path) -> None:
+    fill(backend, REGION, tiers(), regions=["us-east-1"])
+    fill(backend, GLOBAL, reference(REGION), regions=["us-east-1"])
+    file = backend / "stacks" / f"Pulumi.{REGION}.yaml"
+    file.write_text(file.read_text().replace("layers: [platform, apps]", "layers: [global]"))
+    with pytest.raises(EngineError, match="regions: has none, and not us-east-1"):
+        teardown.check_regions(REGION)
+
+
+def test_a_region_that_no_other_stack_holds_may_be_removed(backend: Path) -> None:
+    fill(backend, REGION, tiers(), regions=["us-east-1", "us-west-2"])
+    fill(backend, GLOBAL, reference(REGION), regions=["us-west-2"])
+    declare(backend, "us-west-2")
+    teardown.check_regions(REGION)
+    fill(backend, GLOBAL, reference("dev-aws-eu-west-1"), regions=["us-east-1"])
+    teardown.check_regions(REGION)
+
+
+def test_a_stack_that_nobody_has_made_yet_has_no_region_to_remove(backend: Path) -> None:
+    teardown.check_regions("dev-aws-eu-west-1")
