@@ -66,8 +66,9 @@ def check_regions(stack: str) -> None:
                 f"stacks/Pulumi.{stack}.yaml: regions: has {', '.join(sorted(declared)) or 'none'}, and not "
                 f"{', '.join(held)}, which is up. Stack {reader!r} reads it: its global load balancer sends "
                 "requests to the endpoint there, which must not be deleted before. First set `drained: true` for "
-                f"the region in stacks/Pulumi.{reader}.yaml and run ./skerry up --stack {reader}. Once its requests have ended, "
-                f"remove it from that file and run that command again. Then run ./skerry up --stack {stack}."
+                f"the region in stacks/Pulumi.{reader}.yaml and run ./skerry up --stack {reader}. Once its requests "
+                "have ended, remove it from that file and run that command again. Then run "
+                f"./skerry up --stack {stack}."
             )
 
 
