@@ -138,6 +138,7 @@ def test_the_world_reaches_one_port_of_the_load_balancer_and_it_alone_the_nodes(
     assert nodes["referencedSecurityGroupId"] == world["securityGroupId"] and "cidrIpv4" not in nodes
     out = one(":SecurityGroupEgressRule", f"{NAME}-nodes")
     assert (nodes["securityGroupId"], nodes["fromPort"]) == (out["referencedSecurityGroupId"], NODE_PORT)
+    assert one("lb/loadBalancer:LoadBalancer", NAME)["securityGroups"] == [world["securityGroupId"]]
 
 
 def test_the_endpoint_tells_its_load_balancer() -> None:

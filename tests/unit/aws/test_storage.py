@@ -90,6 +90,11 @@ def test_warm_objects_cool_step_by_step_and_cold_ones_at_once() -> None:
     assert moves == {"warm": [(30, "STANDARD_IA"), (90, "GLACIER_IR")], "cold": [(0, "GLACIER_IR")]}
 
 
+@pytest.mark.parametrize("tier", NAMES)
+def test_the_marker_of_a_deleted_object_goes_with_its_last_version(tier: str) -> None:
+    assert rules_of(tier)["clean"]["expiration"] == {"expiredObjectDeleteMarker": True}
+
+
 def test_no_tier_is_so_cold_that_its_uris_cannot_be_read() -> None:
     classes = {storage_class for tier in TIERS for _, storage_class in tier.moves}
     assert classes.isdisjoint({"GLACIER", "DEEP_ARCHIVE"})

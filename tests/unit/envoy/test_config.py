@@ -14,7 +14,7 @@ from components.envoy import config as envoy
 from components.envoy import limits
 from components.envoy.clusters import ANY_SERVICE, LARGE, SMALL
 from components.envoy.limits import CONNECTIONS
-from components.envoy.routes import UNREAD
+from components.envoy.routes import UNREAD, door_routes
 from components.local.layout import ENVOY_PROGRAM, LOOPBACK
 from components.local.settings import MOST_REPLICAS, MOST_SERVICES
 from components.settings.base import NAME_PATTERN
@@ -204,6 +204,13 @@ def test_a_region_without_services_is_healthy() -> None:
 @given(st.from_regex(NAME_PATTERN, fullmatch=True))
 def test_no_service_is_called_as_what_stands_beside_the_services(name: str) -> None:
     assert name not in {ANY_SERVICE, SMALL, LARGE, UNREAD, ENVOY_PROGRAM}
+
+
+def test_a_get_that_declares_a_length_is_routed_by_it() -> None:
+    matches = [route["match"].get("headers", []) for route in door_routes(patience=30)]
+    by_method = [headers for headers in matches if any(header["name"] == ":method" for header in headers)]
+    no_length = {"name": "content-length", "present_match": True, "invert_match": True}
+    assert len(by_method) == 1 and no_length in by_method[0]
 
 
 def test_every_service_has_two_routes_by_model_and_one_by_path() -> None:

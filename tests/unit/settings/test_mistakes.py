@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from components.settings.items import RegionSettings
 from components.settings.load import load_stack_settings
-from components.settings.mistakes import SettingsError
+from components.settings.mistakes import Mistake, SettingsError
 from tests.unit.settings.files import LOCAL, mistakes_of, only_mistake_of, spoiled
 
 POOLS = LOCAL["pools"]
@@ -52,6 +52,11 @@ def test_a_mistake_tells_place_value_rule_and_remedy(path: str) -> None:
     (line,) = [line for line in str(caught.value).splitlines() if line.startswith(f"  {path}: ")]
     for words in SAID[path]:
         assert words in line
+
+
+def test_of_a_mapping_the_keys_are_shown_and_no_value() -> None:
+    shown = str(Mistake("target", {"b": "hidden", "a": 1}, "must be text", "Write text"))
+    assert shown == 'target: a mapping of ["a", "b"] -- must be text. Write text.'
 
 
 def test_the_report_counts_the_mistakes() -> None:
