@@ -65,6 +65,10 @@ def test_every_node_is_shielded_and_hides_its_account_from_pods() -> None:
         assert config["kubeletConfig"]["insecureKubeletReadonlyPortEnabled"] == "FALSE"
 
 
+def test_every_node_has_the_network_interface_that_fast_networks_need() -> None:
+    assert all(pool.inputs["nodeConfig"]["gvnic"] == {"enabled": True} for pool in region().of(":NodePool"))
+
+
 def test_every_node_runs_as_the_account_with_few_rights() -> None:
     accounts = {pool.inputs["nodeConfig"].get("serviceAccount") for pool in region().of(":NodePool")}
     assert accounts == {f"nodes@{PROJECT}.iam.gserviceaccount.com"}
