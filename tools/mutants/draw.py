@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.mutants.operators import Edit, edits
-from tools.mutants.source import Place, Source, lines_of
+from tools.mutants.source import Source, lines_of
 
 # The aim names the first two; the others are drawn from as far as they changed.
 PRODUCT = ("components/", "workloads/")
@@ -44,8 +44,10 @@ class Mutant:
         return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
     def applied(self, text: str) -> str:
-        """The source with the mutation in it."""
+        """The source with the mutation in it. Raises SystemExit when the source is not the one drawn from."""
         data = text.encode()
+        if changed_text(data, self.edit) != (self.was, self.becomes):
+            raise SystemExit(f"mutants: {self.file} changed while its mutants were tried; run it again")
         return (data[: self.edit.start] + self.edit.text.encode() + data[self.edit.end :]).decode()
 
 
@@ -57,33 +59,22 @@ def mutants_of(file: str, text: str) -> Iterator[Mutant]:
         for operator, edit in edits(source, place):
             if file.startswith(FACTS) and operator in FACTS_KEEP and place.function is None:
                 continue
-            was, becomes = changed_text(source, edit)
-            yield mutant(file, source, place, operator, edit, was, becomes, seen[was, becomes])
+            was, becomes = changed_text(source.data, edit)
+            line, lines = source.line(edit.start), lines_of(place.statement)
+            yield Mutant(file, line, operator, edit, was, becomes, seen[was, becomes], lines)
             seen[was, becomes] += 1
 
 
-def mutant(
-    file: str,
-    source: Source,
-    place: Place,
-    operator: str,
-    edit: Edit,
-    was: str,
-    becomes: str,
-    occurrence: int,
-) -> Mutant:
-    """A mutant with the lines that a test must run to cover it."""
-    line = source.line(edit.start)
-    return Mutant(file, line, operator, edit, was, becomes, occurrence, lines_of(place.statement))
-
-
-def changed_text(source: Source, edit: Edit) -> tuple[str, str]:
+def changed_text(data: bytes, edit: Edit) -> tuple[str, str]:
     """The lines that an edit touches, before and after, without the space around them."""
-    start = source.data.rfind(b"\n", 0, edit.start) + 1
-    end = source.data.find(b"\n", edit.end)
-    end = len(source.data) if end < 0 else end
-    before, after = source.data[start : edit.start].decode(), source.data[edit.end : end].decode()
-    return source.data[start:end].decode().strip(), f"{before}{edit.text}{after}".strip()
+    start, end = data.rfind(b"\n", 0, edit.start) + 1, data.find(b"\n", edit.end)
+    end = len(data) if end < 0 else end
+    # The source may have changed since: a letter may be cut in two.
+    before, was, after = (
+        part.decode(errors="replace")
+        for part in (data[start : edit.start], data[start:end], data[edit.end : end])
+    )
+    return was.strip(), f"{before}{edit.text}{after}".strip()
 
 
 def is_valid(mutant: Mutant, text: str) -> bool:

@@ -115,6 +115,12 @@ def test_a_change_elsewhere_in_the_file_keeps_what_was_drawn(tree: Path) -> None
     assert [one.key for one in draw(tree, [FILE], None, 10, seed=1)] == keys
 
 
+def test_a_mutant_is_not_put_into_a_file_that_changed_since_it_was_drawn(tree: Path) -> None:
+    (first,) = draw(tree, [FILE], None, 1, seed=1)
+    with pytest.raises(SystemExit, match=r"components/code.py changed while its mutants were tried"):
+        first.applied("# é\n" + CODE)
+
+
 def test_no_line_gets_a_second_mutant_before_each_has_one(tree: Path) -> None:
     drawn = [one.line for one in draw(tree, [FILE], None, 40, seed=1)]
     assert len(set(drawn[:30])) == 30 and len(set(drawn)) == 30
