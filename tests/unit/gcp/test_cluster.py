@@ -46,6 +46,11 @@ def test_pods_have_identities_and_network_policies() -> None:
     assert cluster()["datapathProvider"] == "ADVANCED_DATAPATH"
 
 
+def test_endpoint_groups_are_made_and_names_are_looked_up_where_the_network_policies_allow_it() -> None:
+    addons = {name: dict(setting) for name, setting in cluster()["addonsConfig"].items()}
+    assert addons == {"httpLoadBalancing": {"disabled": False}, "dnsCacheConfig": {"enabled": False}}
+
+
 def test_secrets_are_encrypted_by_a_key_of_our_own() -> None:
     encryption = cluster()["databaseEncryption"]
     assert encryption == {"state": "ENCRYPTED", "keyName": f"{REGION}-keys-secrets-id"}

@@ -211,6 +211,16 @@ def test_no_pod_takes_more_memory_than_it_is_limited_to(region: Recording) -> No
         assert re.fullmatch(r"[0-9]+[GM]i", container["resources"]["limits"]["memory"]), container["name"]
 
 
+def test_what_a_container_requests_and_is_limited_to_are_quantities_of_kubernetes(region: Recording) -> None:
+    for container in containers(region):
+        for name, amounts in container["resources"].items():
+            assert all(re.fullmatch(r"[0-9]+(m|[MG]i)?", amount) for amount in amounts.values()), (
+                container["name"],
+                name,
+                amounts,
+            )
+
+
 def test_a_pod_on_a_pool_may_use_what_its_node_has_for_pods(region: Recording) -> None:
     placed = [made for made in runners(region) if "nodeSelector" in template_of(made)]
     limits = {template_of(made)["containers"][0]["resources"]["limits"]["memory"] for made in placed}
