@@ -38,6 +38,7 @@ include =
 parallel = true
 data_file = {data}/c
 context = ${{SKERRY_CONTEXT-}}
+plugins = tools.mutants.saving
 sigterm = true
 patch = _exit
 disable_warnings = no-data-collected, module-not-imported, module-not-measured, couldnt-parse

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import coverage
 import pytest
+from coverage.exceptions import DataError
 
+from tests.waiting import wait_until
 from tools.mutants import attempt
 from tools.mutants.__main__ import mutants
 from tools.mutants.draw import draw
+from tools.mutants.trace import SETTINGS
+from tools.paths import ROOT
 
 CODE = """
 LIMIT = 3
@@ -37,6 +43,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from coverage.exceptions import DataError
 
 from components import code
 
@@ -244,3 +251,28 @@ def test_what_ended_is_remembered_until_the_test_or_the_code_changes(tree: Path)
     (tree / "components/code.py").write_text(CODE + "\n")
     assert mutants(tree, tree / ".tools", **arguments) == []
     assert len(ran(tree)) == 8, "the module is traced again, and its tests are asked again"
+
+
+def test_what_a_process_ran_before_it_is_killed_is_known(tmp_path: Path) -> None:
+    program, settings = tmp_path / "program.py", tmp_path / "coverage.ini"
+    program.write_text("import time\nwhile True:\n    time.sleep(0.01)\n")
+    settings.write_text(SETTINGS.format(measured=f"{tmp_path}/*", data=tmp_path))
+    env = {**os.environ, "COVERAGE_PROCESS_START": str(settings), "SKERRY_CONTEXT": "c1"}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen([sys.executable, str(program)], env=env) as process:
+        try:
+            wait_until(lambda: any(lines_in(file, program) for file in tmp_path.glob("c.*")))
+        finally:
+            process.kill()
+
+
+def lines_in(database: Path, program: Path) -> dict[int, list[str]]:
+    """Contexts by line; empty as long as nothing was saved."""
+    data = coverage.CoverageData(str(database))
+    try:
+        data.read()
+    except DataError:
+        return {}
+    found = data.contexts_by_lineno(str(program))
+    assert set().union(*found.values()) <= {"c1"}
+    return found
