@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 
 from components.aws.ladder import priorities
@@ -68,6 +69,15 @@ def test_it_runs_without_any_right_on_its_node() -> None:
 
 def test_it_alone_holds_a_token_of_the_api_server() -> None:
     assert pod()["automountServiceAccountToken"] is True
+
+
+@pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
+def test_its_rights_are_bound_to_the_account_that_it_runs_as(kind: str) -> None:
+    (binding,) = (
+        made.inputs for made in region().of(f"{kind}Binding") if made.inputs["roleRef"]["kind"] == kind
+    )
+    account = {"kind": "ServiceAccount", "name": pod()["serviceAccountName"], "namespace": "kube-system"}
+    assert binding["subjects"] == [account]
 
 
 def test_it_reads_no_secret_and_makes_nothing_but_events_and_its_lease() -> None:
