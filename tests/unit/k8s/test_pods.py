@@ -126,7 +126,8 @@ def test_every_pod_may_ask_for_names_and_only_that_everywhere(region: Recording)
     assert dns["policyTypes"] == ["Egress"]
     (rule,) = dns["egress"]
     assert {port["port"] for port in rule["ports"]} == {53}
-    assert {"ipBlock": {"cidr": RESOLVER}} in rule["to"]
+    kube_system = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+    assert rule["to"] == [kube_system, {"ipBlock": {"cidr": RESOLVER}}]
 
 
 def test_every_pod_has_a_policy_of_its_own(region: Recording) -> None:
