@@ -85,7 +85,8 @@ def mutants(
     rows = explained.read(root / EXPLAINED)
     chosen = drawn(root, since, inside, number, seed)
     print(f"{len(chosen)} mutants drawn with seed {seed}", flush=True)
-    trace(root, made, store, stale(root, store, {one.file for one in chosen}), jobs)
+    if chosen:
+        trace(root, made, store, stale(root, store, {one.file for one in chosen}), jobs)
 
     def show(place: int, mutant: Mutant, result: Result) -> None:
         where = f"{mutant.file}:{mutant.line} [{mutant.operator}]"

@@ -244,6 +244,10 @@ def test_a_mutant_that_hangs_its_test_is_killed_by_the_time_of_its_test(
     assert "time: ran past" in capsys.readouterr().out
 
 
+def test_without_a_changed_line_no_test_is_run(tree: Path) -> None:
+    assert mutants(tree, tree / ".tools", since="HEAD") == [] and ran(tree) == []
+
+
 def test_what_ended_is_remembered_until_the_test_or_the_code_changes(tree: Path) -> None:
     arguments = {"inside": ["components/program.py"], "number": 1}
     assert mutants(tree, tree / ".tools", **arguments) == [] and len(ran(tree)) == 8
