@@ -4,7 +4,7 @@ toolkit := .tools/toolkit/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down outputs test lint lock images fresh-check mutants sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu bench-gateway horovod ray vllm bench-vllm clean
+.PHONY: help up preview down outputs test lint lock images fresh-check mutants ordering sabotage bench-local bench-training bench-training-gpu bench-serving bench-serving-gpu bench-gateway horovod ray vllm bench-vllm clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -47,6 +47,10 @@ mutants: ## small faults drawn from the source, each must turn a test red; SINCE
 	@$(PYTHON) -m tools.setup
 	@$(toolkit) -m tools.mutants $(if $(SINCE),--since "$(SINCE)") $(if $(N),--number "$(N)") $(if $(SEED),--seed "$(SEED)") \
 		$(if $(IN),--in $(IN)) $(if $(JOBS),--jobs "$(JOBS)")
+
+ordering: ## take away each order that a component asks for; a test must notice; IN="path path" JOBS=2
+	@$(PYTHON) -m tools.setup toolkit
+	@$(toolkit) -m tools.ordering $(if $(IN),--in $(IN)) $(if $(JOBS),--jobs "$(JOBS)")
 
 sabotage: ## every listed breakage must turn its test red; SINCE=REF or ONLY=name for some; JOBS=2
 	@$(PYTHON) -m tools.setup

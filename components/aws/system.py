@@ -90,9 +90,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
         reach = self._attach(self.network.role, "network", NETWORK_POLICY)
         ready: list[pulumi.Resource] = [*rights, reach, self.network.effective]
         self.addons = {addon: self._addon(addon, BEFORE_NODES[addon], ready) for addon in BEFORE_NODES}
-        joined = Output.all(
-            args["cluster"], *(right.id for right in rights), *(addon.id for addon in self.addons.values())
-        )
+        joined = Output.all(args["cluster"], *(addon.id for addon in self.addons.values()))
         self.setup: NodeSetup = {
             "cluster": joined.apply(lambda known: known[0]),
             "role": self.role.arn,

@@ -12,7 +12,7 @@ from components.settings.items import Layer
 from components.settings.load import load_stack_settings
 from tests.contract.targets import CLUSTERS
 from tests.recorder import Recording, Registered, record
-from tests.stand_ins import StandIns
+from tests.stand_ins import CloudAccount
 from tests.unit.settings.files import FILES, settings_of
 
 STACKS = [
@@ -34,7 +34,7 @@ def whole(path: Path) -> Recording:
         regions = assembly.build_regions(target, settings)
         return assembly.outputs(regions, assembly.build_global_load_balancer(target, regions, settings))
 
-    return record(program, StandIns())
+    return record(program, CloudAccount())
 
 
 def pods_in(recording: Recording) -> Iterator[tuple[Registered, Mapping[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -18,6 +18,19 @@ from tests.recorder.recording import STACK_REFERENCE, Call, Recording, Registere
 
 Answers = Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
 """Type of a resource, or token of a function -> what its provider computes from its inputs, in the engine's names."""
+
+
+@runtime_checkable
+class Account(Protocol):
+    """Answers that give ids of their own, so that a resource can be found by the id that others name."""
+
+    def made(
+        self, kind: str, name: str, inputs: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> tuple[str, Mapping[str, Any]]:
+        """The id and what else is computed; `config` is what the resource's provider was configured with."""
+        ...
+
+
 References = Mapping[str, Mapping[str, Any]]
 """Name of another stack -> its outputs."""
 STACK = "pulumi:pulumi:Stack"
@@ -46,11 +59,11 @@ def secret(value: Any) -> dict[str, Any]:
 class _Provider(Mocks):
     """Answers as the providers would."""
 
-    def __init__(self, answers: Answers, references: References, preview: bool, calls: list[Call]) -> None:
+    def __init__(self, answers: Answers, references: References, preview: bool, recording: Recording) -> None:
         self.answers = answers
         self.references = references
         self.preview = preview
-        self.calls = calls
+        self.recording = recording
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         is_read = args.custom is None  # only what is made says whether it is a component
@@ -58,9 +71,15 @@ class _Provider(Mocks):
             return args.resource_id, self._outputs_of(args.resource_id or "")
         if args.resource_id == rpc.UNKNOWN or (self.preview and not is_read):
             return args.resource_id, args.inputs
-        computed = self.answers.get(args.typ, lambda _: {})(_plain(args.inputs))
-        made = f"{args.name}-id" if args.custom else ""
-        return args.resource_id or made, {**args.inputs, **computed}
+        identity, computed = self._made(args, _plain(args.inputs))
+        return args.resource_id or (identity if args.custom else ""), {**args.inputs, **computed}
+
+    def _made(self, args: MockResourceArgs, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """The id of a resource and what its provider computes."""
+        if isinstance(self.answers, Account):
+            provider = self.recording.resources.get(str(args.provider).rpartition("::")[0])
+            return self.answers.made(args.typ, args.name, inputs, provider.inputs if provider else {})
+        return f"{args.name}-id", self.answers.get(args.typ, lambda _: {})(inputs)
 
     def _outputs_of(self, stack: str) -> dict[str, Any]:
         if stack not in self.references:
@@ -79,7 +98,7 @@ class _Provider(Mocks):
                 f"{args.token} is called with {args.args}; what a program looks up cannot be known here. "
                 "Give `record` an answer under that token."
             )
-        self.calls.append(Call(args.token, args.args, args.provider))
+        self.recording.calls.append(Call(args.token, args.args, args.provider))
         return dict(self.answers[args.token](args.args)), []
 
 
@@ -87,7 +106,7 @@ class Monitor(MockMonitor):
     """Sees all that is registered, with its options, and refuses what the engine refuses."""
 
     def __init__(self, answers: Answers, references: References, preview: bool, recording: Recording) -> None:
-        super().__init__(_Provider(answers, references, preview, recording.calls))
+        super().__init__(_Provider(answers, references, preview, recording))
         self.recording = recording
         self.names = threading.Lock()
         self.taken: set[str] = set()
@@ -128,6 +147,8 @@ class Monitor(MockMonitor):
             delete_before_replace=request.deleteBeforeReplace,
             ignore_changes=tuple(request.ignoreChanges),
             markers=markers,
+            id=answer.id,
+            computed=_read(answer.object)[0],
         )
         if request.remote:  # it is made elsewhere, and its outputs come with the answer
             made.outputs, made.secret_outputs = _read(answer.object)

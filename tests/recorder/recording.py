@@ -48,6 +48,10 @@ class Registered:
     additional_secret_outputs: tuple[str, ...] = ()
     secret_inputs: frozenset[str] = frozenset()
     """Inputs that are secret or hold something secret."""
+    id: str = ""
+    """What the engine was answered as its id; empty for a component."""
+    computed: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """What the provider answered: the inputs, and what it adds."""
     is_read: bool = False
     """Only read (`get`, a stack reference), not made."""
     outputs: Mapping[str, Any] | None = None
@@ -92,6 +96,8 @@ class Recording:
     """By URN, in the order in which the engine would have had them."""
     calls: list[Call] = field(default_factory=list[Call])
     returned: Any = None
+    returned_after: frozenset[str] = frozenset()
+    """URNs of what had to be there before what the program returned was known."""
     inner: set[str] = field(default_factory=set[str], repr=False)
     """Markers of components that were made in another's constructor; see `conduct.py`."""
 

@@ -98,7 +98,10 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 
 
 async def _resolved(returned: Any, recording: Recording) -> None:
-    recording.returned = await pulumi.Output.from_input(returned).future(with_unknowns=True)
+    output = pulumi.Output.from_input(returned)
+    recording.returned = await output.future(with_unknowns=True)
+    urns = [await made.urn.future() for made in await output.resources()]
+    recording.returned_after = frozenset(urn for urn in urns if urn)
 
 
 def _configure(config: Mapping[str, Any]) -> None:

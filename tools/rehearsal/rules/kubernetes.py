@@ -40,7 +40,7 @@ def namespace_exists(account: Account, held: Held) -> Verdict:
     return f'namespaces "{wanted}" not found'
 
 
-def _pod(held: Held) -> dict[str, Any] | None:
+def pod(held: Held) -> dict[str, Any] | None:
     """The pod's spec of an object that makes pods."""
     for path in ("spec.template.spec", "spec.jobTemplate.spec.template.spec"):
         spec = held.at(path)
@@ -50,7 +50,7 @@ def _pod(held: Held) -> dict[str, Any] | None:
 
 
 def service_account_exists(account: Account, held: Held) -> Verdict:
-    spec = _pod(held) if held.type.startswith("kubernetes:") else None
+    spec = pod(held) if held.type.startswith("kubernetes:") else None
     wanted = (spec or {}).get("serviceAccountName", "default")
     if spec is None or wanted == "default":
         return None
@@ -62,7 +62,7 @@ def service_account_exists(account: Account, held: Held) -> Verdict:
 
 def pod_has_its_credentials(account: Account, held: Held) -> Verdict:
     """EKS puts credentials into a pod when it is admitted. One that came before its association never gets any."""
-    spec = _pod(held) if held.type.startswith("kubernetes:") else None
+    spec = pod(held) if held.type.startswith("kubernetes:") else None
     if spec is None:
         return None
     place = (namespace(held), spec.get("serviceAccountName"))
