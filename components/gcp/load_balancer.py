@@ -95,7 +95,7 @@ class GcpRegionEndpoint(pulumi.ComponentResource):
         handle = json.dumps(
             {"project": args["project"], "group": args["group"], "zones": args["zones"]}, sort_keys=True
         )
-        ready = Output.all(self.service.spec.cluster_ip, self.firewall.id, backend.standing)
+        ready = Output.all(self.service.spec.cluster_ip, self.firewall.id)
         self.url = ready.apply(lambda known: f"http://{known[0]}:{SERVICE_PORT}")
         """The Service's address, which answers within the cluster; regions share no range, so no two have one URL."""
         self.handle = ready.apply(lambda _: handle)

@@ -91,9 +91,11 @@ def named(account: Account, held: Held) -> Iterator[Held]:
     """Services whose host a pod or its configuration names, and what makes the pods behind them."""
     if pod(held) is None and held.type != CONFIG_MAP:
         return
-    hosts = {match for text in texts(held.inputs) for match in HOST.findall(text)}
+    words = " ".join(texts(held.inputs))
+    hosts = set(HOST.findall(words))
     for service in beside(account, held, SERVICE):
-        if (name(service), namespace(service)) in hosts:
+        near = namespace(service) == namespace(held) and f"{name(service)}:" in words
+        if near or (name(service), namespace(service)) in hosts:
             yield service
             yield from workloads(account, service)
 
