@@ -167,7 +167,7 @@ def trace_module(root: Path, copy: Path, made: Path, store: Path, module: str) -
     return "".join(f"\n  red without any mutant, not used: {name}" for name in red)
 
 
-def keep(root: Path, copy: Path, store: Path, module: str, told: dict, data: Path) -> None:
+def keep(root: Path, copy: Path, store: Path, module: str, report: dict, data: Path) -> None:
     """Combine what the processes of a test module ran, and keep it with the digests of the files."""
     place = place_of(store, module)
     database = place.with_suffix(".coverage")
@@ -178,7 +178,7 @@ def keep(root: Path, copy: Path, store: Path, module: str, told: dict, data: Pat
     prefix = f"{copy}/"
     measured = combined.get_data().measured_files()
     files = sorted({module, *(name.removeprefix(prefix) for name in measured if name.startswith(prefix))})
-    row = {"prefix": str(copy), "files": {name: sha256(copy / name) for name in files}, **told}
+    row = {"prefix": str(copy), "files": {name: sha256(copy / name) for name in files}, **report}
     place.write_text(json.dumps(row))
 
 

@@ -44,7 +44,7 @@ def unused(rows: Sequence[Row], sites: Sequence[Site]) -> list[str]:
     """Rows whose order is not there, and orders that one row cannot tell apart."""
     keys = [site.key for site in sites]
     gone = [
-        f"{row.file}: {row.what}: there is no such order in {row.function}; remove the row"
+        f"{row.file}: {row.what}: {row.function} does not contain this order; remove the row"
         for row in rows
         if row.key not in keys
     ]

@@ -265,7 +265,7 @@ def test_what_a_process_ran_before_it_is_killed_is_known(tmp_path: Path) -> None
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen([sys.executable, str(program)], env=env) as process:
         try:
-            wait_until(lambda: any(lines_in(file, program) for file in tmp_path.glob("c.*")))
+            assert wait_until(lambda: any(lines_in(file, program) for file in tmp_path.glob("c.*")))
         finally:
             process.kill()
 
