@@ -11,6 +11,7 @@ import coverage
 import pytest
 from coverage.exceptions import DataError
 
+from tests.unit.tools.toy_tree import commit_with_environment
 from tests.waiting import wait_until
 from tools.mutants import attempt
 from tools.mutants.__main__ import mutants
@@ -106,7 +107,7 @@ def _lean(monkeypatch: pytest.MonkeyPatch) -> None:
 def tree(tmp_path: Path) -> Path:
     """A repository with a module, a program and their tests, and an environment to run them in."""
     root = tmp_path / "tree"
-    for folder in ("components", "tests/unit", ".tools/toolkit/bin"):
+    for folder in ("components", "tests/unit"):
         (root / folder).mkdir(parents=True)
     for package in ("components", "tests", "tests/unit"):
         (root / package / "__init__.py").write_text("")
@@ -115,12 +116,7 @@ def tree(tmp_path: Path) -> Path:
     (root / "tests/unit/test_code.py").write_text(TESTS.format(runs=str(tmp_path / "runs")))
     (root / "tests/mutants.toml").write_text("")
     (root / ".gitignore").write_text(".tools\n")
-    python = root / ".tools/toolkit/bin/python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
-        subprocess.run([*git, *words], cwd=root, check=True)
+    commit_with_environment(root)
     return root
 
 

@@ -83,7 +83,7 @@ def test_an_order_is_noticed_or_explained_and_never_both(result: Result, row: Ro
 
 def test_a_row_without_an_order_fails_and_so_does_one_without_a_reason(tmp_path: Path) -> None:
     assert explained.unused([ROW], [SITE]) == []
-    assert "there is no such order" in explained.unused([ROW], [])[0]
+    assert "does not contain this order; remove the row" in explained.unused([ROW], [])[0]
     table = tmp_path / "ordering.toml"
     table.write_text('[[order]]\nfile = "box.py"\nfunction = "f"\nwhat = "all: x"\n')
     with pytest.raises(SystemExit, match="give a test, or a reason"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.tools.toy_tree import commit_with_environment
 from tools import processes
 from tools.sabotage import (
     TIMED_OUT,
@@ -57,14 +56,7 @@ def tree(tmp_path: Path) -> Path:
     (root / "test_it.py").write_text(TESTS)
     (root / ".gitignore").write_text(".tools\nignored.txt\n")
     (root / "ignored.txt").write_text("x")
-    made = root / ".tools"
-    (made / "toolkit/bin").mkdir(parents=True)
-    python = made / "toolkit/bin/python"
-    python.write_text(f'#!/bin/sh\necho run >> "{tmp_path}/runs"\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
-        subprocess.run([*git, *words], cwd=root, check=True)
+    commit_with_environment(root, f'echo run >> "{tmp_path}/runs"')
     return root
 
 
