@@ -10,8 +10,8 @@ A component's test runs the component, or a program around it, and asks what rea
 
 What is seen is what the engine would see, and what a reviewer reads in a preview: names of types, inputs and outputs
 in camelCase, whatever the Python SDK calls them. `record` fails by itself for a component that breaks the rules of
-`conforms`, and for an object of Kubernetes that does not suit its schema (`manifests.py`). What differs from the engine
-stands at `record`.
+`conforms`, and for an object of Kubernetes that does not suit its schema (`manifests.py`). `record`
+describes what differs from the engine.
 """
 
 from tests.recorder.conduct import conforms

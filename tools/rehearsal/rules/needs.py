@@ -15,21 +15,21 @@ Needed = Callable[[Account, Held], Iterable[Held]]
 """What a resource needs, of all that the programs declare; nothing where the rule does not concern it."""
 
 
-def need(name: str, source: str, needed: Needed, says: str) -> Rule:
+def need(name: str, source: str, needed: Needed, refusal: str) -> Rule:
     """A rule that refuses a resource before what it needs.
 
     Args:
         name: of the rule.
         source: where the need is documented or reported, and when that was read.
         needed: what a resource needs.
-        says: the refusal; the missing resource follows.
+        refusal: in the words of the cloud; the missing resource follows.
     """
 
     def verdict(account: Account, held: Held) -> Verdict:
         others = [other for other in needed(account, held) if other.urn != held.urn]
         for other in others:
             if account.lacks(other):
-                return f"{says}: {other.kind} {other.name} does not exist yet"
+                return f"{refusal}: {other.kind} {other.name} does not exist yet"
         return ALLOWED if others else None
 
     return Rule(name, "create", source, verdict)
