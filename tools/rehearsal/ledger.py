@@ -15,9 +15,8 @@ from tools.rehearsal.rules import RULES, aws, gcp
 ORDERS, CALLS = "orders.json", "calls.jsonl"
 """Files of a rehearsal's folder: what it wants of the account, and what the account was asked for."""
 ByItself = Callable[[Held], Identity | None]
-BY_ITSELF: tuple[ByItself, ...] = (gcp.kept,)
-"""What a service keeps, or makes by itself, when a resource is deleted. `aws.made_anew` is left out: the log group of a
-cluster has a fixed name, so a region of AWS cannot be made a second time until somebody deletes its log group."""
+BY_ITSELF: tuple[ByItself, ...] = (aws.made_anew, gcp.kept)
+"""What a service keeps, or makes by itself, when a resource is deleted."""
 POSITION = "refused-position"
 
 
