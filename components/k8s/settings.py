@@ -75,8 +75,8 @@ class ClusterTarget(Frozen):
     )
     scrapers: tuple[Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN)], ...] = Field(
         default=(),
-        description="Namespaces of the clusters whose pods may scrape metrics, such as that of Prometheus. Replicas "
-        "answer requests on the port of their metrics, so these pods may also send requests. Left out, none may.",
+        description="Namespaces of the clusters whose pods may scrape metrics, such as that of Prometheus. They "
+        "reach a port that answers scrapes alone. Left out, none may.",
     )
 
 

@@ -44,6 +44,12 @@ def flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--host", default="127.0.0.1", help="address to listen on; the default is this machine only"
     )
     parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one and says which")
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        help="another port, which answers GET /metrics only, for who may scrape and not ask; 0 takes a free one. "
+        "Default: none, metrics are served on --port alone",
+    )
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="torch for CPUs, vllm for GPUs")
     parser.add_argument(
         "--device", choices=DEVICES, help="where models are computed. Default: a GPU where there is one"

@@ -31,6 +31,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from workloads.serving.app import create_app
 from workloads.serving.auth import BadCredentials, Door, Identify, api_keys, signed_tokens
@@ -43,6 +44,7 @@ from workloads.serving.loading import BadModel, How, load
 from workloads.serving.log import configure, failure, say
 from workloads.serving.memory import BadCacheSize
 from workloads.serving.metrics import Metrics
+from workloads.serving.metrics_port import MetricsPort
 from workloads.serving.models import Models
 from workloads.serving.reread import reread
 from workloads.serving.state import State
@@ -121,6 +123,11 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def allow_many_connections() -> None:
     """Raise the soft limit of open files to the hard one: each connection is a file, 1024 is a usual limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -157,12 +164,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(error), "refused", logging.ERROR)
         return BAD_FLAG
     allow_many_connections()
-    try:
-        listener = bind(args.host, args.port)
-    except (OSError, OverflowError) as error:
-        why = f"--port {args.port} on --host {args.host}: cannot listen ({error}); free it or choose another"
-        say(why, "refused", logging.ERROR)
-        return BAD_ADDRESS
+    listeners: list[socket.socket] = []
+    for flag, wanted in (("--port", args.port), ("--metrics-port", args.metrics_port)):
+        try:
+            listeners += [bind(args.host, wanted)] if wanted is not None else []
+        except (OSError, OverflowError) as error:
+            why = f"{flag} {wanted} on --host {args.host}: cannot listen ({error}); free it or choose another"
+            say(why, "refused", logging.ERROR)
+            return BAD_ADDRESS
     limits = Limits(args.answer_seconds, args.answer_tokens, args.client_seconds)
     metrics = Metrics()
     launch = _launch(args)
@@ -173,8 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     models = Models(states, door, limits, metrics)
     traces = Traces(metrics.spans)
+    app: ASGIApp = create_app(models, traces)
+    for listener in listeners[1:]:
+        app = MetricsPort(app, listener.getsockname()[1])
     config = uvicorn.Config(
-        create_app(models, traces),
+        app,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -212,13 +224,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             say("the model cannot be loaded; publish it again", "refused", logging.ERROR)
             server.refuse(REFUSED_MODEL)
 
-    host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address, *metrics_addresses = map(_address, listeners)
     with server.capture_signals():  # uvicorn's serve does so too, but a stop may come before it
         say(f"listening on {address}", "listening", address=address)
+        for other in metrics_addresses:
+            say(f"metrics alone on {other}/metrics", "listening", address=other)
         threading.Thread(target=loading, name="load", daemon=True).start()
         try:
-            asyncio.run(server.serve(sockets=[listener]))
+            asyncio.run(server.serve(sockets=listeners))
         finally:
             if launch:
                 launch.stop()

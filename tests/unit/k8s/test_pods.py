@@ -10,6 +10,7 @@ import pytest
 from components.contracts import ClusterHost, Egress
 from components.envoy.telemetry import STATISTICS_PORT
 from components.k8s import pods
+from components.k8s.inference_service import METRICS_PORT
 from tests.recorder import Recording, Registered
 from tests.unit.k8s.host import (
     CALLER,
@@ -160,7 +161,7 @@ def test_only_the_load_balancer_reaches_the_gateway_and_only_the_gateway_and_scr
         },
         {
             "from": SCRAPING,
-            "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
+            "ports": [{"protocol": "TCP", "port": METRICS_PORT}],
         },
     ]
 
@@ -172,9 +173,20 @@ def test_replicas_let_in_the_namespaces_that_may_scrape_and_say_where_their_metr
     metadata = made.inputs["spec"]["template"]["metadata"]
     assert metadata["annotations"] == {
         "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(pods.SERVING_PORT),
+        "prometheus.io/port": str(METRICS_PORT),
         "prometheus.io/path": "/metrics",
     }
+
+
+def test_the_port_that_scrapers_reach_is_not_the_one_that_takes_requests_and_the_server_opens_both(
+    region: Recording,
+) -> None:
+    (made,) = [one for one in runners(region) if one.inputs["metadata"]["name"] == "serve-coder"]
+    (container,) = made.inputs["spec"]["template"]["spec"]["containers"]
+    command = container["command"]
+    assert {port["containerPort"] for port in container["ports"]} == {pods.SERVING_PORT, METRICS_PORT}
+    assert command[command.index("--port") + 1] == str(pods.SERVING_PORT)
+    assert command[command.index("--metrics-port") + 1] == str(METRICS_PORT) != str(pods.SERVING_PORT)
 
 
 def test_without_a_namespace_that_may_scrape_no_rule_opens_a_port() -> None:
