@@ -39,7 +39,7 @@ from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher import api
 
 from workloads.training.preemption import PREEMPTED
-from workloads.training.workers import LEFT_CODES
+from workloads.training.workers import LEFT_CODES, end_process
 
 UNAVAILABLE = 69  # sysexits.h, EX_UNAVAILABLE: the rendezvous failed; another try may succeed
 ABOUT = 5.0  # seconds: what the machines' clocks may differ by; too few to begin again, too
@@ -137,4 +137,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_process(main, sys.argv[1:])  # the rendezvous's own thread may be in the store

@@ -131,9 +131,10 @@ def leave() -> None:
 def end_process(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> NoReturn:
     """Run `main` and end this process with its exit code, without the interpreter's own shutdown.
 
-    DDP keeps the process group and so gloo's threads alive to the very end. Such a thread may still have to
-    free a tensor that Python knows; Python kills a thread that asks for it during the shutdown, and that in a
-    C++ destructor aborts the process, though the run went well.
+    Threads of torch live to the very end: gloo's, which DDP's process group keeps and which may still have to free a
+    tensor, and in the launcher the one that sends heartbeats to the rendezvous. Python kills a thread that enters the
+    interpreter during its shutdown, and where C++ is on that thread's stack this aborts the process: 134 instead of
+    the exit code.
     """
     left = Path(os.environ[LEFT_CODES], os.environ["LOCAL_RANK"]) if LEFT_CODES in os.environ else None
     try:

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -9,6 +10,7 @@ import pytest
 
 from tests.workloads.training.machines import machines
 from tests.workloads.training.runs import ENDLESS, ROOT, TINY, TRAIN, await_first_step, launch, start
+from workloads.training.torchrun import UNAVAILABLE
 
 # A worker that does not end when it is asked to, and counts the seconds that it is given. The last one has done.
 SLOW = """
@@ -37,6 +39,26 @@ if os.environ["TORCHELASTIC_RESTART_COUNT"] == "1":
     print("starting", flush=True)
     time.sleep(600)
 end_process(lambda given: 1, [])
+"""
+
+# A launcher without a rendezvous to go to, and threads of its process that are in a store when it ends.
+BUSY_THREADS = """
+import runpy, sys, threading
+from datetime import timedelta
+from torch.distributed import TCPStore
+
+def client(port, master):
+    return TCPStore("127.0.0.1", port, is_master=master, wait_for_workers=False, timeout=timedelta(minutes=1))
+
+def ask(port):
+    mine = client(port, False)
+    while True:
+        mine.check(["a"])
+
+store = client(0, True)
+for _ in range(4):
+    threading.Thread(target=ask, args=(store.port,), daemon=True).start()
+runpy.run_module("workloads.training.torchrun", run_name="__main__", alter_sys=True)
 """
 
 
@@ -106,6 +128,13 @@ def test_a_run_whose_time_is_over_is_not_started_again_although_restarts_are_lef
     done = subprocess.run(**how, capture_output=True, text=True)
     assert done.returncode == 75, done.stderr
     assert '"step": 1,' in done.stderr and '"loaded"' not in done.stderr
+
+
+def test_a_launcher_whose_rendezvous_failed_ends_with_its_code_although_threads_are_in_a_store() -> None:
+    away = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:1", "--rdzv-conf=is_host=false,read_timeout=1"]
+    command = [sys.executable, "-c", BUSY_THREADS, *away, "--rdzv-id=one", "--nnodes=1", "absent.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == UNAVAILABLE, done.stderr
 
 
 def test_workers_that_stop_since_a_machine_joins_have_the_time_that_the_launcher_was_given(
