@@ -318,7 +318,7 @@ def test_one_up_that_opens_a_region_and_changes_a_version_costs_twelve_clients_n
     settings["regions"][0].pop("drained")
     settings["training"][0] |= {"seed": 8, "steps": 20}
     clone.declare(settings)
-    with asking(clone) as refused:
+    with asking(clone, pause_seconds=0.25) as refused:  # leaves the processors to `up`, which takes minutes
         clone.up()
     after = clone.outputs()
     assert refused == []
@@ -337,12 +337,12 @@ CLIENTS = 12
 
 
 @contextmanager
-def asking(clone: Clone) -> Iterator[list[object]]:
-    """Twelve clients ask `coder` again and again meanwhile; yields everything that was no answer."""
+def asking(clone: Clone, pause_seconds: float = 0.05) -> Iterator[list[object]]:
+    """Twelve clients ask `coder` again and again meanwhile, with pauses; yields everything that was no answer."""
     done, refused = threading.Event(), list[object]()
 
     def ask() -> None:
-        while not done.wait(0.05):
+        while not done.wait(pause_seconds):
             try:
                 status, answer, headers = clone.complete("import os")
             except OSError as error:
