@@ -29,7 +29,8 @@ def declared(target: str) -> dict[str, Any]:
     recording = assembled(
         case, models=case.models("coder"), services=[{"name": "coder", "model": "coder", "pool": "serve"}]
     )
-    return {"pods": list(pods(recording, case.regions)), **ACCESS[target](recording)}
+    found = {"pods": list(pods(recording, case.regions)), "checks": checks(recording, case.regions)}
+    return {**found, **ACCESS[target](recording)}
 
 
 def pods(recording: Recording, regions: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -44,6 +45,18 @@ def pods(recording: Recording, regions: Sequence[str]) -> Iterator[dict[str, Any
                 (region,) = [name for name in regions if made.name.startswith(f"{name}-")]
                 identity = f"{region}-{spec['serviceAccountName']}"
                 yield {"identity": identity, "region": region, "uris": uris}
+
+
+def checks(recording: Recording, regions: Sequence[str]) -> dict[str, list[str]]:
+    """Of each identity: the words with which its access is checked before a workload starts."""
+    words: dict[str, list[str]] = {}
+    for made in recording.of("batch/v1:Job"):
+        spec = made.inputs["spec"]["template"]["spec"]
+        (main,) = spec["containers"]
+        if "workloads.check_access" in main["command"]:
+            (region,) = [name for name in regions if made.name.startswith(f"{name}-")]
+            words[f"{region}-{spec['serviceAccountName']}"] = main["command"][3:]
+    return words
 
 
 def aws(recording: Recording) -> dict[str, Any]:

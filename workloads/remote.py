@@ -99,7 +99,7 @@ def check_output(place: Path | str) -> None:
         refuse_unwritable(place)
         refuse_unpublished(place)
         return
-    with _asking(place, "be looked at") as (files, root):
+    with asking(place, "be looked at") as (files, root):
         _objects(place, files, root)
 
 
@@ -139,7 +139,7 @@ def _upload(folder: Path, uri: str) -> None:
         (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
         key=lambda name: (name == MANIFEST, name),
     )
-    with _asking(uri, "be written") as (files, root):
+    with asking(uri, "be written") as (files, root):
         before = _objects(uri, files, root) - {UNFINISHED}
         files.pipe_file(f"{root}/{UNFINISHED}", json.dumps(sorted(before.union(names))).encode())
         for name in sorted(before, key=lambda name: name != MANIFEST):
@@ -176,7 +176,7 @@ def fetch(uri: str, digest: str = "") -> Path:
 
 def read_manifest(uri: str, digest: str = "") -> bytes:
     """The manifest of a published folder. Raises ManifestError when there is none, or another; RemoteError."""
-    with _asking(uri, "be read") as (files, root):
+    with asking(uri, "be read") as (files, root):
         try:
             content = files.cat_file(f"{root}/{MANIFEST}")
         except FileNotFoundError as error:
@@ -203,7 +203,7 @@ def download(uri: str, folder: Path, manifest: bytes) -> None:
         if path.is_file() and _sha256(path) == sha256:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _asking(uri, f"be read ({name})") as (files, root):
+        with asking(uri, f"be read ({name})") as (files, root):
             try:
                 files.get_file(f"{root}/{name}", str(path))
             except FileNotFoundError as error:
@@ -241,7 +241,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 @contextmanager
-def _asking(uri: str, what: str) -> Iterator[tuple[Any, str]]:
+def asking(uri: str, what: str) -> Iterator[tuple[Any, str]]:
     """Turn what a store's client raises, each its own kinds, into RemoteError."""
     try:
         yield open_address(uri)

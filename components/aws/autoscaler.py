@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 import yaml
 from pulumi import Input, Output, ResourceOptions
 
-from components.aws.identity import AwsPodRole
+from components.aws.identity import AwsPodRole, association_delay
 from components.aws.ladder import priorities
 from components.aws.policies import Statement, document
 from components.k8s import pods
@@ -135,6 +135,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        effective = association_delay(name, self.pods)
         self.account = kubernetes.core.v1.ServiceAccount(
             name,
             metadata={"name": NAME, "namespace": NAMESPACE},
@@ -168,7 +169,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
             # Credentials come with a pod's start: one that is there before its role never gets them.
             opts=ResourceOptions(
                 parent=self,
-                depends_on=[self.account, self.priorities, self.policy, self.pods.effective, *bindings],
+                depends_on=[self.account, self.priorities, self.policy, effective, *bindings],
             ),
         )
         self.register_outputs({"name": NAME})

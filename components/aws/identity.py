@@ -22,9 +22,10 @@ LONGEST_ROLE = 64 - 8
 """Of a role's name (IAM API as modelled in botocore 1.44.8, roleNameType, read 2026-11-24), less what autonaming
 appends."""
 ASSOCIATION_SECONDS = 30
-"""How long an association takes to be effective: "several seconds" after the call (EKS API, page of
+"""How long an agent waits for its association to be effective: "several seconds" after the call (EKS API, page of
 CreatePodIdentityAssociation, read 2026-12-01); users waited 15 (eksctl, issue 7709, same day), and this is twice that.
-EKS puts credentials into a pod when the pod is created, so restarting its containers does not help."""
+EKS puts credentials into a pod when the pod is created, so restarting its containers does not help. Pods of a region
+wait for a check of their access instead; agents of the cluster come before any pod that could check."""
 AGENT = "169.254.170.23/32"
 """Where the agent on a pod's own node hands out credentials, over HTTP (same source)."""
 HTTP, HTTPS = 80, 443
@@ -144,14 +145,14 @@ class AwsPodRole(pulumi.ComponentResource):
             role_arn=self.role.arn,
             opts=ResourceOptions(parent=self),
         )
-        self.effective = Delay(
-            name,
-            ASSOCIATION_SECONDS,
-            {"association": self.association.id},
-            ResourceOptions(parent=self),
-        )
-        """What starts pods of the account waits for it: a pod that starts earlier never gets credentials."""
         self.register_outputs({"role": self.role.arn})
+
+
+def association_delay(name: str, pods: AwsPodRole) -> Delay:
+    """What starts pods of an agent waits for it: a pod that starts before its association is effective never gets
+    credentials."""
+    after = {"association": pods.association.id}
+    return Delay(name, ASSOCIATION_SECONDS, after, ResourceOptions(parent=pods))
 
 
 class AwsAccessArgs(AwsPodRoleArgs):
@@ -194,6 +195,6 @@ class AwsAccess(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        granted = Output.all(self.policy.id, self.pods.effective.id).apply(lambda _: args["account"])
+        granted = Output.all(self.policy.id, self.pods.association.id).apply(lambda _: args["account"])
         self.access = TierAccess(granted, EGRESS)
         self.register_outputs({"granted": granted})

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 from pulumi import Input, Output, ResourceOptions
 
-from components.aws.identity import AwsPodRole
+from components.aws.identity import AwsPodRole, association_delay
 from components.aws.nodes import IMAGES, NodeSetup, launch_template, version_of
 from components.aws.policies import service_trust
 from components.catalog.rows import Kind
@@ -88,7 +88,8 @@ class AwsSystemNodes(pulumi.ComponentResource):
             mine,
         )
         reach = self._attach(self.network.role, "network", NETWORK_POLICY)
-        ready: list[pulumi.Resource] = [*rights, reach, self.network.effective]
+        effective = association_delay(f"{name}-network", self.network)
+        ready: list[pulumi.Resource] = [*rights, reach, effective]
         self.addons = {addon: self._addon(addon, BEFORE_NODES[addon], ready) for addon in BEFORE_NODES}
         joined = Output.all(args["cluster"], *(addon.id for addon in self.addons.values()))
         self.setup: NodeSetup = {

@@ -15,7 +15,6 @@ import pulumi_gcp as gcp
 from pulumi import Output, ResourceOptions
 
 from components.contracts import Access, Egress, Grant, TierAccess
-from components.delay import Delay
 from components.gcp.network import PRIVATE_RANGE
 
 ROLES = {Access.READ: "roles/storage.objectViewer", Access.WRITE: "roles/storage.objectUser"}
@@ -113,12 +112,6 @@ class GcpAccess(pulumi.ComponentResource):
             )
             for index, grant in enumerate(grants)
         ]
-        self.effective = Delay(
-            name,
-            IAM_SECONDS,
-            {str(index): grant.id for index, grant in enumerate(self.grants)},
-            ResourceOptions(parent=self),
-        )
-        granted = self.effective.id.apply(lambda _: args["account"])
+        granted = Output.all(*(grant.id for grant in self.grants)).apply(lambda _: args["account"])
         self.access = TierAccess(granted, EGRESS)
         self.register_outputs({"granted": granted})

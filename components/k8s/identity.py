@@ -10,6 +10,7 @@ from pulumi import Input, ResourceOptions
 
 from components.contracts import ClusterHost, Grant, ServiceAccount
 from components.k8s import pods
+from components.k8s.access_check import K8sAccessCheck
 
 
 class K8sIdentity(pulumi.ComponentResource):
@@ -22,6 +23,7 @@ class K8sIdentity(pulumi.ComponentResource):
         namespace: Input[str],
         host: ClusterHost,
         grants: Sequence[Grant],
+        image: str,
         pull_secrets: Sequence[str],
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -35,6 +37,18 @@ class K8sIdentity(pulumi.ComponentResource):
         )
         self.access = host.access(ServiceAccount(pods.NAMESPACE, account), grants)
         self.name = pulumi.Output.all(self.account.id, self.access.granted).apply(lambda _: account)
-        """Known when the account and its grants stand."""
+        """Known when the account and its grants exist."""
         self.egress = self.access.egress
+        self.check = K8sAccessCheck(
+            f"{name}-check",
+            account,
+            namespace=namespace,
+            image=image,
+            granted=self.name,
+            grants=grants,
+            egress=self.egress,
+            opts=ResourceOptions(parent=self),
+        )
+        self.effective: list[pulumi.Resource] = [self.check.job]
+        """What pods of the account come after: by then the grants were seen to be effective."""
         self.register_outputs({"account": account})

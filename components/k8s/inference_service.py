@@ -115,7 +115,7 @@ class K8sInferenceService(pulumi.ComponentResource):
             ),
             opts=ResourceOptions(
                 parent=self,
-                depends_on=[self.policy, self.service],
+                depends_on=[self.policy, self.service, *identity.effective],
                 custom_timeouts=CustomTimeouts(create="40m", update="40m"),
             ),
         )

@@ -1,4 +1,4 @@
-"""Jobs: work that ends, which `up` starts and does not wait for."""
+"""Jobs: work that ends. `up` starts most of them and does not wait for their end."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def job(
     namespace: Input[str],
     opts: ResourceOptions,
     attempt: int = 1,
+    annotations: Mapping[str, str] = pods.NO_AWAIT,
     **spec: Any,
 ) -> k8s.batch.v1.Job:
     """A Job. No autoscaler evicts its pods. A changed Job is deleted before the new one is made, so that the old pods
@@ -40,11 +41,12 @@ def job(
         namespace: where it runs.
         opts: parent and what must be there before.
         attempt: a higher number makes another Job that does the same.
+        annotations: how `up` treats the Job.
         spec: how many pods, how often again, and what else a Job has.
     """
-    annotations = {**pods.KEEP, **({ATTEMPT: str(attempt)} if attempt > 1 else {})}
+    kept = {**pods.KEEP, **({ATTEMPT: str(attempt)} if attempt > 1 else {})}
     template = {
-        "metadata": {"labels": pods.labels(component, title), "annotations": annotations},
+        "metadata": {"labels": pods.labels(component, title), "annotations": kept},
         "spec": pod,
     }
     whole = pods.plain({**spec, "template": template})
@@ -54,7 +56,7 @@ def job(
             "name": job_name(title, whole),
             "namespace": namespace,
             "labels": pods.selector(component, title),
-            "annotations": pods.NO_AWAIT,
+            "annotations": annotations,
         },
         spec=whole,
         opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True)),

@@ -64,7 +64,7 @@ class K8sTransferJob(pulumi.ComponentResource):
                 **(pods.placed(placement) if placement else {}),
             ),
             namespace=namespace,
-            opts=ResourceOptions(parent=self, depends_on=[self.policy]),
+            opts=ResourceOptions(parent=self, depends_on=[self.policy, *identity.effective]),
             backoffLimit=RETRIES,
             activeDeadlineSeconds=DEADLINE_SECONDS,
         )

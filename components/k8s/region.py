@@ -86,7 +86,7 @@ class K8sRegion(pulumi.ComponentResource):
         placement = self._place(run.pool, run.workers, f"training {run.name!r}")
         self._trained_on.add(run.pool)
         exports = Output.concat(self.tiers.warm, "/training/", run.name)
-        identity = self._identity(f"train-{run.name}", Grant(exports, Access.WRITE))
+        identity = self._identity(f"train-{run.name}", self._images.training, Grant(exports, Access.WRITE))
         job = K8sTrainingJob(
             f"{self.name}-{run.name}-training",
             run,
@@ -112,7 +112,7 @@ class K8sRegion(pulumi.ComponentResource):
             run,
             namespace=self.namespace.name,
             image=self._images.serving,
-            identity=self._identity(f"publish-{model.name}", *grants),
+            identity=self._identity(f"publish-{model.name}", self._images.serving, *grants),
             hot=self.tiers.hot,
             placement=self._place(model.pool, 1, f"publishing {model.name!r}")
             if model.pool
@@ -133,7 +133,7 @@ class K8sRegion(pulumi.ComponentResource):
             namespace=self.namespace.name,
             image=self._images.serving,
             placement=placement,
-            identity=self._identity(f"serve-{service.name}", Grant(uri, Access.READ)),
+            identity=self._identity(f"serve-{service.name}", self._images.serving, Grant(uri, Access.READ)),
             model_uri=uri,
             drain_seconds=self._endpoint.drain,
             scrapers=self._scrapers,
@@ -181,6 +181,7 @@ class K8sRegion(pulumi.ComponentResource):
                 image=self._images.serving,
                 identity=self._identity(
                     f"copy-{version.name}",
+                    self._images.serving,
                     Grant(version.uri, Access.READ),
                     Grant(self._versions_of(version.name), Access.WRITE),
                 ),
@@ -194,13 +195,14 @@ class K8sRegion(pulumi.ComponentResource):
     def _versions_of(self, model: str) -> Output[str]:
         return Output.concat(self.tiers.hot, "/models/", model)
 
-    def _identity(self, account: str, *grants: Grant) -> K8sIdentity:
+    def _identity(self, account: str, image: str, *grants: Grant) -> K8sIdentity:
         return K8sIdentity(
             f"{self.name}-{account}-identity",
             account,
             self.namespace.name,
             self.host,
             grants,
+            image,
             self._pull_secrets,
             self._child(),
         )

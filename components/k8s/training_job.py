@@ -145,7 +145,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
             title,
             template,
             namespace=namespace,
-            opts=ResourceOptions(parent=self, depends_on=[self.rendezvous, self.policy]),
+            opts=ResourceOptions(parent=self, depends_on=[self.rendezvous, self.policy, *identity.effective]),
             attempt=run.attempt,
             completionMode="Indexed",
             completions=run.workers,

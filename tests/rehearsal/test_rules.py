@@ -52,6 +52,26 @@ ASSOCIATION = made(
     roleArn=ROLE.outputs["arn"],
 )
 JOB = made("kubernetes:batch/v1:Job", metadata=PLACE, spec={"template": {"spec": POD}})
+
+
+def workload(logical: str, *before: Held, **pod: Any) -> Held:
+    """A Job of the service account that is granted something; `up` waits for it if its pods are not restarted."""
+    annotations = {} if pod else {"pulumi.com/skipAwait": "true"}
+    return made(
+        "kubernetes:batch/v1:Job",
+        logical,
+        frozenset(held.urn for held in before),
+        metadata={**PLACE, "name": logical, "annotations": annotations},
+        spec={"template": {"spec": {**POD, **pod}}},
+    )
+
+
+GRANTED_TO_PODS = made(
+    "gcp:storage/bucketIAMMember:BucketIAMMember", member="principal://iam/subject/ns/models/sa/train"
+)
+CHECK = workload("check", ASSOCIATION, GRANTED_TO_PODS, restartPolicy="Never")
+HASTY_JOB = workload("train-coder", ASSOCIATION, GRANTED_TO_PODS)
+PATIENT_JOB = workload("train-coder", ASSOCIATION, GRANTED_TO_PODS, CHECK)
 S3, S3_KEY = made("aws:s3/bucket:Bucket", bucket="tier-of-a-stack"), made("aws:kms/key:Key")
 ENCRYPTED = made(
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
@@ -160,6 +180,16 @@ CASES = (
         (ROLE, POLICY, ASSOCIATION, SPACE, ACCOUNT),
         (ASSOCIATION,),
     ),
+    Case(
+        "pod-comes-after-its-grants-work",
+        "create",
+        HASTY_JOB,
+        (ROLE, POLICY, ASSOCIATION, SPACE, ACCOUNT),
+        "AccessDenied in train-coder: it is not effective yet",
+        PATIENT_JOB,
+        (ROLE, POLICY, ASSOCIATION, SPACE, ACCOUNT, CHECK),
+        (CHECK,),
+    ),
     Case("aws-bucket-is-empty", "delete", S3, (S3,), "BucketNotEmpty", S3, (), objects=True),
     Case(
         "aws-key-encrypts-nothing", "delete", S3_KEY, (S3,), "is encrypted with key", S3_KEY, (), (ENCRYPTED,)
@@ -231,6 +261,14 @@ def test_a_rule_refuses_what_its_cloud_refuses_and_takes_the_same_made_right(cas
     assert case.says in dict(refused.refusals)[case.rule]
     taken = judge(RULES, account(case, case.enough, False), case.call, case.taken)
     assert case.rule in taken.judged and case.rule not in dict(taken.refusals)
+
+
+@pytest.mark.parametrize("grant", [ASSOCIATION, GRANTED_TO_PODS], ids=lambda grant: grant.kind)
+def test_pods_of_both_clouds_come_after_something_saw_their_grant_work(grant: Held) -> None:
+    alone = Account({}, {held.urn: held for held in (grant, CHECK)}, (), False)
+    for job, refused in ((HASTY_JOB, True), (PATIENT_JOB, False), (CHECK, False)):
+        found = dict(judge(RULES, alone, "create", job).refusals)
+        assert ("pod-comes-after-its-grants-work" in found) == refused, (job, found)
 
 
 def test_every_rule_has_a_case_and_says_where_its_refusal_is_documented() -> None:

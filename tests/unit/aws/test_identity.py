@@ -135,10 +135,10 @@ def test_the_public_ranges_are_all_others_once() -> None:
     assert sum(network.num_addresses for network in [*found, *NOT_PUBLIC]) == 2**32
 
 
-def test_pods_start_only_when_their_association_is_effective() -> None:
-    """Pods of the network, of the autoscaler, and of whoever waits for a grant."""
+def test_agents_start_only_when_their_association_is_effective() -> None:
+    """Pods of the network and of the autoscaler; others come after a check of their access."""
     delays = {found.name: found for found in region().of("time:index/sleep:Sleep")}
-    assert set(delays) == {NAME, f"{REGION}-autoscaler", f"{REGION}-cluster-system-network"}
+    assert set(delays) == {f"{REGION}-autoscaler", f"{REGION}-cluster-system-network"}
     for name, delay in delays.items():
         (association,) = named(":PodIdentityAssociation", name)
         assert association.urn in delay.dependencies
@@ -148,7 +148,7 @@ def test_pods_start_only_when_their_association_is_effective() -> None:
     assert delays[f"{REGION}-autoscaler"].urn in autoscaler.dependencies
 
 
-def test_a_grant_is_known_when_its_association_is_effective() -> None:
+def test_a_grant_is_known_when_its_association_and_its_policy_exist() -> None:
     def waiter(host: Any) -> None:
         grants = [Grant(host.tiers.hot, Access.READ)]
         aws.ssm.Parameter(
@@ -160,5 +160,6 @@ def test_a_grant_is_known_when_its_association_is_effective() -> None:
 
     recording = made(waiter)
     (waits,) = named(":Parameter", "waits", recording)
-    (delay,) = named("time:index/sleep:Sleep", NAME, recording)
-    assert delay.urn in waits.dependencies
+    for kind in (":PodIdentityAssociation", ":RolePolicy"):
+        (grant,) = named(kind, NAME, recording)
+        assert grant.urn in waits.dependencies

@@ -15,7 +15,7 @@ from components.gcp.host import GcpClusterHost
 from tests.recorder import Recording, Registered
 from tests.unit.gcp.regions import ENDPOINT, REGION, STORAGE_AGENT, everything, made
 
-DELAYS = {"keys": f"{REGION}-keys", "account": f"{REGION}-nodes", "folders": f"{REGION}-assistant-access"}
+DELAYS = {"keys": f"{REGION}-keys", "account": f"{REGION}-nodes"}
 
 
 @functools.cache
@@ -87,9 +87,9 @@ class Workload(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def test_a_pod_starts_when_the_grants_of_its_account_are_effective() -> None:
+def test_the_name_of_a_granted_account_is_known_when_its_grants_exist() -> None:
     recording = made(lambda host: Workload(host) and None)
-    assert waits(recording, recording.one(":Pod"), ":Sleep", DELAYS["folders"])
+    assert waits(recording, recording.one(":Pod"), ":BucketIAMMember")
 
 
 class Gateway(pulumi.ComponentResource):

@@ -147,6 +147,11 @@ def named(recording: Recording, kind: str, name: str) -> Registered:
     return made
 
 
+def is_check(made: Registered) -> bool:
+    """Whether it is the Job that waits for the grants of a service account."""
+    return made.inputs["metadata"]["name"].startswith("access-")
+
+
 def template_of(made: Registered) -> Mapping[str, Any]:
     return made.inputs["spec"]["template"]["spec"]
 

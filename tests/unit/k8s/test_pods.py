@@ -9,7 +9,7 @@ import pytest
 
 from components.contracts import ClusterHost, Egress
 from components.envoy.telemetry import STATISTICS_PORT
-from components.k8s import pods
+from components.k8s import access_check, pods
 from components.k8s.inference_service import METRICS_PORT
 from tests.recorder import Recording, Registered
 from tests.unit.k8s.host import (
@@ -22,6 +22,7 @@ from tests.unit.k8s.host import (
     SERVICE,
     STORE,
     PlainHost,
+    is_check,
     template_of,
     whole_region,
 )
@@ -40,7 +41,9 @@ def region() -> Recording:
 
 def runners(recording: Recording) -> list[Registered]:
     found = [made for kind in RUNNING for made in recording.of(kind)]
-    assert len(found) == 8, "a run, its rendezvous, two versions, three services and the gateway"
+    assert len(found) == 8 + 6, (
+        "a run, its rendezvous, two versions, three services, the gateway, six access checks"
+    )
     return found
 
 
@@ -101,7 +104,7 @@ def test_no_pod_is_handed_a_token_of_the_api_server(region: Recording) -> None:
 
 
 def test_no_two_things_share_a_service_account(region: Recording) -> None:
-    accounts = [template_of(made)["serviceAccountName"] for made in runners(region)]
+    accounts = [template_of(made)["serviceAccountName"] for made in runners(region) if not is_check(made)]
     assert len(set(accounts)) == len(accounts)
 
 
@@ -256,5 +259,10 @@ def test_no_autoscaler_evicts_what_would_lose_its_work(region: Recording) -> Non
     keep = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     for made in runners(region):
         metadata = made.inputs["spec"]["template"]["metadata"]
-        works = metadata["labels"]["app.kubernetes.io/name"] in ("training", "publishing", "rendezvous")
+        works = metadata["labels"]["app.kubernetes.io/name"] in (
+            "training",
+            "publishing",
+            "rendezvous",
+            access_check.COMPONENT,
+        )
         assert (keep.items() <= metadata.get("annotations", {}).items()) == works

@@ -202,8 +202,7 @@ def names_of_jobs(**changes: object) -> str:
         region = region_over(PlainHost("here"))
         return region.train(RUN.model_copy(update=changes)).uri
 
-    (made,) = recorded(program).of(":Job")
-    return made.inputs["metadata"]["name"]
+    return named(recorded(program), ":Job", "train-").inputs["metadata"]["name"]
 
 
 def test_another_run_is_a_job_of_another_name_since_a_job_cannot_change() -> None:
@@ -213,10 +212,8 @@ def test_another_run_is_a_job_of_another_name_since_a_job_cannot_change() -> Non
 
 def test_another_attempt_is_another_job_with_the_same_command() -> None:
     def made(attempt: int) -> Registered:
-        (found,) = recorded(
-            lambda: region_over(PlainHost("here")).train(RUN.model_copy(update={"attempt": attempt})).uri
-        ).of(":Job")
-        return found
+        tried = RUN.model_copy(update={"attempt": attempt})
+        return named(recorded(lambda: region_over(PlainHost("here")).train(tried).uri), ":Job", "train-")
 
     first, second = made(1), made(2)
     assert first.inputs["metadata"]["name"] == names_of_jobs() != second.inputs["metadata"]["name"]
@@ -238,7 +235,7 @@ def test_a_run_may_have_the_longest_name_there_is() -> None:
 
 def test_a_changed_job_is_deleted_before_the_new_one_is_made() -> None:
     jobs_of_all = whole_region().of(":Job")
-    assert len(jobs_of_all) == 3 and all(made.delete_before_replace for made in jobs_of_all)
+    assert len(jobs_of_all) == 3 + 5 and all(made.delete_before_replace for made in jobs_of_all)
 
 
 def test_a_worker_may_take_all_the_disk_that_its_node_has_for_pods() -> None:

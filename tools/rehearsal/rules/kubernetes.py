@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tools.rehearsal.account import ALLOWED, Account, Held, Identity, Rule, Verdict
 from tools.rehearsal.kubernetes import CLUSTER_WIDE, NAMESPACE, RELEASE
-from tools.rehearsal.rules import aws
+from tools.rehearsal.rules import aws, gcp
 
 ASSOCIATION = "aws:eks/podIdentityAssociation:PodIdentityAssociation"
 SPACE, SERVICE_ACCOUNT = "kubernetes:core/v1:Namespace", "kubernetes:core/v1:ServiceAccount"
+JOB = "kubernetes:batch/v1:Job"
+BUCKET_GRANT = "gcp:storage/bucketIAMMember:BucketIAMMember"
 BUILT_IN = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
@@ -84,6 +87,50 @@ def pod_has_its_credentials(account: Account, held: Held) -> Verdict:
     return ALLOWED
 
 
+def grants_were_seen_to_work(account: Account, held: Held) -> Verdict:
+    """A grant is effective some time after the call that makes it, and a pod may fail for good until then: so a pod
+    comes after a delay, or after a Job of the same service account that `up` waited for. Such a Job needs neither,
+    since every try of it is a new pod."""
+    spec = pod(held) if held.type.startswith("kubernetes:") else None
+    if spec is None or not held.before or _tries_until_it_ends_well(held):
+        return None
+    place = (namespace(held), str(spec.get("serviceAccountName")))
+    given = [grant for grant in account.declared(ASSOCIATION) if _in_the_cluster_of(held, grant)]
+    given = [grant for grant in (*given, *account.declared(BUCKET_GRANT)) if _whose(grant) == place]
+    if not given:
+        return None
+    # Clusters of one project share their service accounts, so what another region is granted may come later.
+    given = [grant for grant in given if grant.urn in held.before] or given
+    seen = [job for job in account.declared(JOB) if _tries_until_it_ends_well(job) and _pods_of(job) == place]
+    for grant in given:
+        waits = (wait for wait in (*seen, *account.declared(gcp.SLEEP)) if wait.urn in held.before)
+        if not any(grant.urn in wait.before for wait in waits):
+            return f"AccessDenied in {name(held)}: {grant.name} is not effective yet"
+    return ALLOWED
+
+
+def _in_the_cluster_of(held: Held, association: Held) -> bool:
+    return str(association.at("clusterName")) in cluster(held)
+
+
+def _whose(grant: Held) -> tuple[str, str]:
+    """Namespace and name of the service account that is granted something."""
+    if grant.type == ASSOCIATION:
+        return (str(grant.at("namespace")), str(grant.at("serviceAccount")))
+    found = re.search("/subject/ns/([^/]+)/sa/([^/]+)$", str(grant.at("member")))
+    return (found[1], found[2]) if found else ("", "")
+
+
+def _pods_of(job: Held) -> tuple[str, str]:
+    return (namespace(job), str((pod(job) or {}).get("serviceAccountName")))
+
+
+def _tries_until_it_ends_well(held: Held) -> bool:
+    annotations = held.at("metadata.annotations") or {}
+    awaited = isinstance(annotations, dict) and annotations.get("pulumi.com/skipAwait") != "true"
+    return held.type == JOB and awaited and (pod(held) or {}).get("restartPolicy") == "Never"
+
+
 RULES = (
     Rule(
         "kubernetes-namespace-exists",
@@ -102,5 +149,12 @@ RULES = (
         "create",
         "aws/containers-roadmap#2507, aws/amazon-eks-pod-identity-webhook#264; read 2026-11-30",
         pod_has_its_credentials,
+    ),
+    Rule(
+        "pod-comes-after-its-grants-work",
+        "create",
+        'EKS API, CreatePodIdentityAssociation ("several seconds"); IAM of Google Cloud, "Access change propagation" '
+        "(minutes); read 2026-12-01",
+        grants_were_seen_to_work,
     ),
 )
