@@ -15,6 +15,7 @@ from components.aws.logs import log_group
 from components.aws.policies import service_trust
 from components.aws.settings import role_name
 from components.aws.system import AwsSystemNodes
+from components.aws.versions import ClusterVersions
 
 SUFFIX = 8
 """Digits of the VPC's id that end a cluster's name. EKS writes its last logs after a cluster and its log group are
@@ -51,8 +52,8 @@ class AwsClusterArgs(TypedDict):
     """Those of the zones that offer the system nodes' machine type."""
     instance_type: str
     """Of the system nodes."""
-    kubernetes: str | None
-    """Version of the control plane and of nodes; None for EKS' default."""
+    versions: ClusterVersions
+    """What the cluster is made of."""
     administrators: Sequence[str]
     """ARNs of the roles that administer it."""
     operators: Sequence[str]
@@ -85,7 +86,7 @@ class AwsCluster(pulumi.ComponentResource):
         self.cluster = aws.eks.Cluster(
             name,
             name=args["called"],
-            version=args["kubernetes"],
+            version=args["versions"].kubernetes,
             role_arn=self.role.arn,
             vpc_config={
                 "subnet_ids": list(args["subnets"].values()),
@@ -117,7 +118,7 @@ class AwsCluster(pulumi.ComponentResource):
                 "cluster_arn": self.cluster.arn,
                 "subnets": args["subnets"],
                 "zones": args["system_zones"],
-                "kubernetes": args["kubernetes"],
+                "versions": args["versions"],
                 "instance_type": args["instance_type"],
                 "volumes_key": args["keys"]["volumes"],
                 "labels": args["labels"],

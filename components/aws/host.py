@@ -18,6 +18,7 @@ from components.aws.node_pool import AwsGpuNodePool
 from components.aws.settings import AwsNetwork
 from components.aws.storage import AwsTieredStorage
 from components.aws.system import machine_in
+from components.aws.versions import ClusterVersions
 from components.catalog.aws import SYSTEM
 from components.contracts import Backend, Grant, Placement, RegionEndpoint, ServiceAccount, TierAccess
 from components.naming import physical_name
@@ -35,8 +36,8 @@ class AwsClusterHostArgs(TypedDict):
     """Range, zones and certificate of the region."""
     administrators: Sequence[str]
     """ARNs of the roles that administer the cluster."""
-    kubernetes: str | None
-    """Version of the cluster and its nodes; None for EKS' default."""
+    versions: ClusterVersions
+    """What the cluster is made of."""
     autoscaler: str
     """Image of the cluster autoscaler."""
     pull_secrets: Sequence[str]
@@ -83,7 +84,7 @@ class AwsClusterHost(pulumi.ComponentResource):
                 "subnets": self.network.private,
                 "system_zones": args["network"].zones_with(SYSTEM),
                 "instance_type": machine_in(name),
-                "kubernetes": args["kubernetes"],
+                "versions": args["versions"],
                 "administrators": args["administrators"],
                 "operators": args["network"].operators,
                 "public_access": args["network"].public_access,

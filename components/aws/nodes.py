@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from pulumi import Input, Output, ResourceOptions
 from pulumi_aws.ec2 import LaunchTemplateCapacityReservationSpecificationArgsDict
 
+from components.aws.versions import ClusterVersions
 from components.catalog.disks import POOL_DISKS
 from components.catalog.rows import Kind
 
@@ -40,8 +41,8 @@ class NodeSetup(TypedDict):
     """ARN of the nodes' role."""
     subnets: Mapping[str, Output[str]]
     """Zone -> id of its private subnet."""
-    kubernetes: str | None
-    """Their version of Kubernetes; None for that of the control plane when a group is made."""
+    versions: ClusterVersions
+    """What the cluster is made of."""
     volumes_key: Input[str]
     """ARN of the key that encrypts the volumes."""
     labels: Mapping[str, str]

@@ -35,7 +35,7 @@ class AwsPlatform:
                 "stack": self.stack,
                 "network": self.target.networks[region.name],
                 "administrators": self.target.administrators,
-                "kubernetes": self.target.kubernetes,
+                "versions": self.target.versions,
                 "autoscaler": self.target.autoscaler,
                 "pull_secrets": self.target.image_pull_secrets,
                 "labels": self.labels,

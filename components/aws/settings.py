@@ -11,7 +11,17 @@ from pydantic import Field, StringConstraints
 
 from components.aws.reach import TARGET_PATTERN, TARGET_RULE, ExtraRoute, reach_is_sound
 from components.aws.subnets import LONGEST_PREFIX, SHORTEST_PREFIX
-from components.aws.versions import VERSION_PATTERN, VERSION_RULE, version_is_supported
+from components.aws.versions import (
+    ADDON_PATTERN,
+    ADDON_RULE,
+    RELEASE_PATTERN,
+    RELEASE_RULE,
+    VERSION_PATTERN,
+    VERSION_RULE,
+    ClusterVersions,
+    pinned,
+    versions_are_sound,
+)
 from components.aws.zones import machines_are_in_the_zones
 from components.catalog.aws import offering
 from components.k8s.settings import UNRESOLVED, ClusterTarget, Image, cluster_rules, unresolved
@@ -31,6 +41,8 @@ PATTERNS = {
     CERTIFICATE_PATTERN: "a certificate is arn:aws:acm:REGION:ACCOUNT:certificate/ID",
     TARGET_PATTERN: TARGET_RULE,
     VERSION_PATTERN: VERSION_RULE,
+    ADDON_PATTERN: ADDON_RULE,
+    RELEASE_PATTERN: RELEASE_RULE,
     ZONE_PATTERN: "a zone is a region and a letter, such as us-east-1a",
 }
 """Pattern -> the rule in words, for `components.settings.load`."""
@@ -98,7 +110,25 @@ class AwsTarget(ClusterTarget):
         description="Version of Kubernetes of clusters and nodes. Left out, EKS chooses its default when a cluster is "
         "made. A version can only be raised, by one at a time.",
     )
-    autoscaler: Image = Field(default=UNRESOLVED, description="Image of the cluster autoscaler.")
+    addons: Mapping[str, Annotated[str, StringConstraints(pattern=ADDON_PATTERN)]] = Field(
+        default={},
+        description="Versions of EKS add-ons, by name. Left out, a cluster with a pinned version of Kubernetes has "
+        "those of the table in components/aws/versions.py, and EKS chooses the rest.",
+    )
+    node_release: Annotated[str, StringConstraints(pattern=RELEASE_PATTERN)] | None = Field(
+        default=None,
+        description="Release of Bottlerocket on all nodes. Left out, a node group has the latest of the day on which "
+        "it is made or its version of Kubernetes is raised.",
+    )
+    autoscaler: Image = Field(
+        default=UNRESOLVED,
+        description="Image of the cluster autoscaler, of the same minor version as Kubernetes.",
+    )
+
+    @property
+    def versions(self) -> ClusterVersions:
+        """What the clusters are made of."""
+        return pinned(self.kubernetes, self.addons, self.node_release)
 
 
 def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
@@ -109,7 +139,7 @@ def aws_rules(parts: Parts, target: AwsTarget) -> Iterable[Mistake]:
     for region, network in target.networks.items():
         yield from reach_is_sound(f"target.networks.{region}", network)
         yield from _network_is_of_its_region(f"target.networks.{region}", region, target.account, network)
-    yield from version_is_supported("target.kubernetes", target.kubernetes)
+    yield from versions_are_sound("target", target.kubernetes, target.addons, target.node_release)
     yield from machines_are_in_the_zones(parts, target.networks)
     yield from _administrators_are_told_apart(target)
     yield from _reservations_are_of_ec2(parts)

@@ -13,6 +13,7 @@ from pulumi import Input, Output, ResourceOptions
 from components.aws.identity import AwsPodRole, association_delay
 from components.aws.nodes import IMAGES, NodeSetup, launch_template, version_of
 from components.aws.policies import service_trust
+from components.aws.versions import ClusterVersions
 from components.catalog.rows import Kind
 
 MACHINE = "m5.large"
@@ -59,8 +60,8 @@ class AwsSystemNodesArgs(TypedDict):
     """Those of the zones that offer the instance type."""
     instance_type: str
     """Of the system nodes."""
-    kubernetes: str | None
-    """Version of the nodes; None for that of the control plane when a group is made."""
+    versions: ClusterVersions
+    """What the cluster is made of."""
     volumes_key: Input[str]
     """ARN of the key that encrypts their volumes."""
     labels: Mapping[str, str]
@@ -68,13 +69,13 @@ class AwsSystemNodesArgs(TypedDict):
 
 
 class AwsSystemNodes(pulumi.ComponentResource):
-    """A node in each zone, on demand. They have no taint: what names no pool runs here. The versions of the add-ons
-    are EKS' defaults for the cluster's version."""
+    """A node in each zone, on demand, and the add-ons. They have no taint: what names no pool runs here."""
 
     def __init__(self, name: str, args: AwsSystemNodesArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("skerry:index:AwsSystemNodes", name, {}, opts)
         mine = ResourceOptions(parent=self)
         self._name, self._cluster = name, args["cluster"]
+        self._versions = args["versions"].addons
         self.role = aws.iam.Role(name, assume_role_policy=service_trust("ec2.amazonaws.com"), opts=mine)
         rights = [self._attach(self.role, policy, policy) for policy in NODE_POLICIES]
         self.network = AwsPodRole(
@@ -96,7 +97,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
             "cluster": joined.apply(lambda known: known[0]),
             "role": self.role.arn,
             "subnets": args["subnets"],
-            "kubernetes": args["kubernetes"],
+            "versions": args["versions"],
             "volumes_key": args["volumes_key"],
             "labels": args["labels"],
         }
@@ -109,7 +110,8 @@ class AwsSystemNodes(pulumi.ComponentResource):
             node_role_arn=self.role.arn,
             subnet_ids=[args["subnets"][zone] for zone in args["zones"]],
             ami_type=IMAGES[Kind.CPU, "amd64"],
-            version=args["kubernetes"],
+            version=args["versions"].kubernetes,
+            release_version=args["versions"].release,
             capacity_type="ON_DEMAND",
             instance_types=[args["instance_type"]],
             launch_template=version_of(self.template),
@@ -143,6 +145,7 @@ class AwsSystemNodes(pulumi.ComponentResource):
         return aws.eks.Addon(
             f"{self._name}-{addon}",
             addon_name=addon,
+            addon_version=self._versions.get(addon),
             cluster_name=self._cluster,
             configuration_values=json.dumps(configuration) if configuration else None,
             resolve_conflicts_on_create="OVERWRITE",

@@ -18,7 +18,13 @@ MODELS = "models"
 """Name of the inner listener, which reads bodies."""
 READY_PATH = "/v2/health/ready"
 # Where a name has addresses of both kinds, those that everything here listens on.
-LOOKED_UP = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED", "dns_refresh_rate": "2s"}
+LOOKED_UP = {
+    "type": "STRICT_DNS",
+    "dns_lookup_family": "V4_PREFERRED",
+    "dns_refresh_rate": "2s",
+    # A replica that is about to stop leaves its name first. It gets no new request from then on, though it answers.
+    "ignore_health_on_host_removal": True,
+}
 KEPT_SECONDS = 3
 """For which a connection without a request is kept: less than the serving workload keeps it, which then closes it
 without notice, under the next request (5 s: uvicorn's default `timeout_keep_alive`, uvicorn.org/settings, read

@@ -105,7 +105,7 @@ class GcpCluster(pulumi.ComponentResource):
             remove_default_node_pool=True,
             # The pool that is removed at once would otherwise run as the project's almighty default account.
             node_config=cast(Any, discarded),
-            opts=ResourceOptions(parent=self, ignore_changes=["nodeConfig"]),
+            opts=ResourceOptions(parent=self, ignore_changes=["nodeConfig", "initialNodeCount"]),
         )
         self.identity_pool = self.cluster.workload_identity_config.apply(_pool)
         """Name of the project's workload identity pool, which exists when the cluster does."""
@@ -119,7 +119,8 @@ class GcpCluster(pulumi.ComponentResource):
             management={"auto_repair": True, "auto_upgrade": True},
             upgrade_settings={"max_surge": 1, "max_unavailable": 0},
             node_config=node_config(SYSTEM_MACHINE, SYSTEM_DISK, args["nodes"], {}),
-            opts=ResourceOptions(parent=self),
+            # A resize by hand or by the autoscaler changes the number, and another number replaces the pool.
+            opts=ResourceOptions(parent=self, ignore_changes=["initialNodeCount"]),
         )
         self.kubeconfig = Output.secret(
             self.cluster.control_plane_endpoints_config.dns_endpoint_config.endpoint.apply(kubeconfig)

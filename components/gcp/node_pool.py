@@ -192,5 +192,6 @@ class GcpGpuNodePool(pulumi.ComponentResource):
             # A node more than there are, for an upgrade, is an accelerator more than the quota has.
             upgrade_settings={"max_surge": 0, "max_unavailable": 1},
             node_config=config,
-            opts=ResourceOptions(parent=self),
+            # A resize by hand or by the autoscaler changes the number, and another number replaces the pool.
+            opts=ResourceOptions(parent=self, ignore_changes=["initialNodeCount"]),
         )

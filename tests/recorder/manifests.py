@@ -23,7 +23,7 @@ from tests.recorder.recording import Recording, Registered
 
 KUBERNETES = "kubernetes:"
 VERSIONS = sorted(
-    {gke.MINIMUM, *(version for version, ends in eks.STANDARD_SUPPORT_ENDS.items() if ends > eks.AS_OF)}
+    {gke.MINIMUM, *(version for version, row in eks.TABLE.items() if row.support_ends > eks.AS_OF)}
 )
 """Minor versions of Kubernetes, from the targets' tables."""
 UNCHECKED: Mapping[str, str] = {

@@ -13,6 +13,7 @@ from components.aws.host import AwsClusterHost
 from components.aws.providers import aws_provider
 from components.aws.reach import ExtraRoute
 from components.aws.settings import AwsNetwork
+from components.aws.versions import pinned
 from components.contracts import Access, Backend, Grant, ServiceAccount
 from components.delay import delay_provider
 from components.settings.items import Capacity, EndpointSettings, HealthSettings, PoolSettings
@@ -39,6 +40,7 @@ ENDPOINT = EndpointSettings(
     drain_seconds=20,
     health=HealthSettings(interval_seconds=10, unhealthy_after=3, healthy_after=4),
 )
+VERSIONS = pinned("1.35", {}, "1.34.0-18d04e52")
 READER = ServiceAccount("skerry", "assistant")
 RESERVATION = "cr-0123456789abcdef0"
 
@@ -79,7 +81,7 @@ def made(
                 "account": ACCOUNT,
                 "stack": stack,
                 "network": here,
-                "kubernetes": "1.35",
+                "versions": VERSIONS,
                 "administrators": [ADMINISTRATOR],
                 "autoscaler": IMAGE,
                 "pull_secrets": [],

@@ -118,3 +118,9 @@ def test_endpoint_groups_go_before_their_namespace_and_that_before_nodes_cluster
     assert waits(recording, namespace, ":NodePool", f"{REGION}-cluster-system")
     assert waits(recording, namespace, ":Cluster")
     assert waits(recording, recording.one(":Cluster"), ":Subnetwork")
+
+
+@pytest.mark.parametrize("kind", [":Cluster", ":NodePool"])
+def test_a_resize_of_nodes_replaces_nothing(kind: str) -> None:
+    for made_of_nodes in region().of(kind):
+        assert "initialNodeCount" in made_of_nodes.ignore_changes, made_of_nodes
