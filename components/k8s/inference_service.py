@@ -19,8 +19,6 @@ from components.serving import limit_flags
 from components.settings.items import ServiceSettings
 
 LIVE_PATH = "/v2/health/live"
-METRICS_PATH, METRICS_PORT = "/metrics", 8001
-"""A port that answers scrapes alone: who may scrape a replica cannot send it requests around the gateway."""
 THREADS = 1
 TERMINATION_MARGIN_SECONDS = 15
 START_PERIOD_SECONDS, START_TRIES = 10, 120
@@ -70,7 +68,7 @@ class K8sInferenceService(pulumi.ComponentResource):
                         "from": [{"podSelector": {"matchLabels": pods.GATEWAY}}],
                         "ports": [{"protocol": "TCP", "port": pods.SERVING_PORT}],
                     },
-                    *pods.scraping(scrapers, METRICS_PORT),
+                    *pods.scraping(scrapers, pods.METRICS_PORT),
                 ],
                 egress=pods.reach(identity.egress),
             ),
@@ -107,7 +105,7 @@ class K8sInferenceService(pulumi.ComponentResource):
                     "template": {
                         "metadata": {
                             "labels": pods.labels(pods.SERVING, service.name),
-                            "annotations": pods.scraped(scrapers, METRICS_PORT, METRICS_PATH),
+                            "annotations": pods.scraped(scrapers, pods.METRICS_PORT, pods.METRICS_PATH),
                         },
                         "spec": pod,
                     },
@@ -159,7 +157,7 @@ def _pod(
         *("--host", "0.0.0.0"),
         *_who_may_ask(service),
         *("--port", str(pods.SERVING_PORT)),
-        *("--metrics-port", str(METRICS_PORT)),
+        *("--metrics-port", str(pods.METRICS_PORT)),
         *("--threads", str(THREADS)),
         *limit_flags(service.limits),
         *("--compile-cache", COMPILED),
@@ -174,7 +172,7 @@ def _pod(
         environment={"SKERRY_REGION": region, "OMP_NUM_THREADS": str(THREADS)},
         ports=[
             {"name": "http", "containerPort": pods.SERVING_PORT},
-            {"name": "metrics", "containerPort": METRICS_PORT},
+            {"name": "metrics", "containerPort": pods.METRICS_PORT},
         ],
         volumeMounts=[{"name": KEYS_ENTRY, "mountPath": KEYS_FOLDER, "readOnly": True}] if keys else [],
         startupProbe=_probe(LIVE_PATH, START_PERIOD_SECONDS, START_TRIES),

@@ -28,6 +28,7 @@ def job(
     opts: ResourceOptions,
     attempt: int = 1,
     annotations: Mapping[str, str] = pods.NO_AWAIT,
+    scraped: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> k8s.batch.v1.Job:
     """A Job. No autoscaler evicts its pods. A changed Job is deleted before the new one is made, so that the old pods
@@ -42,9 +43,10 @@ def job(
         opts: parent and what must be there before.
         attempt: a higher number makes another Job that does the same.
         annotations: how `up` treats the Job.
+        scraped: annotations of the pods, from `pods.scraped`.
         spec: how many pods, how often again, and what else a Job has.
     """
-    kept = {**pods.KEEP, **({ATTEMPT: str(attempt)} if attempt > 1 else {})}
+    kept = {**pods.KEEP, **(scraped or {}), **({ATTEMPT: str(attempt)} if attempt > 1 else {})}
     template = {
         "metadata": {"labels": pods.labels(component, title), "annotations": kept},
         "spec": pod,

@@ -96,6 +96,7 @@ class K8sRegion(pulumi.ComponentResource):
             identity=identity,
             warm=self.tiers.warm,
             pull_secrets=self._pull_secrets,
+            scrapers=self._scrapers,
             opts=self._child(),
         )
         return job.run

@@ -58,6 +58,8 @@ SUCCESS_POLICY = {"rules": [{"succeededCount": 1}]}
 """A launcher ends with 0 only when the model is published. A pod that comes later has nothing left to do."""
 STORE_ELSEWHERE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 """The workers of a round meet at their own first one. Otherwise they would use the launchers' store."""
+METRICS = ("--metrics-port", str(pods.METRICS_PORT), "--metrics-address", "0.0.0.0")
+"""Rank 0 has the numbers of the whole run. It may be in any pod of the run, and the others refuse the connection."""
 SHARED_MEMORY = "/dev/shm"
 """Where processes of a node pass tensors to each other. A container's own has 64 MiB."""
 
@@ -82,6 +84,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
         identity: K8sIdentity,
         warm: Output[str],
         pull_secrets: Sequence[str],
+        scrapers: Sequence[str],
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__("skerry:index:K8sTrainingJob", name, {}, opts)
@@ -108,7 +111,10 @@ class K8sTrainingJob(pulumi.ComponentResource):
             metadata={"name": title, "namespace": namespace},
             spec=pods.policy(
                 chosen,
-                ingress=[{"from": [{"podSelector": {"matchLabels": chosen}}]}],
+                ingress=[
+                    {"from": [{"podSelector": {"matchLabels": chosen}}]},
+                    *pods.scraping(scrapers, pods.METRICS_PORT),
+                ],
                 egress=[
                     {"to": [{"podSelector": {"matchLabels": chosen}}]},
                     to_store,
@@ -120,7 +126,10 @@ class K8sTrainingJob(pulumi.ComponentResource):
         main = pods.container(
             COMPONENT,
             image,
-            _torchrun(run, placement, digest, uri, self.rendezvous.endpoint),
+            [
+                *_torchrun(run, placement, digest, uri, self.rendezvous.endpoint),
+                *(METRICS if scrapers else ()),
+            ],
             pods.whole_node(placement, cpu="1", memory="4Gi"),
             environment=STORE_ELSEWHERE,
             env=[
@@ -147,6 +156,7 @@ class K8sTrainingJob(pulumi.ComponentResource):
             namespace=namespace,
             opts=ResourceOptions(parent=self, depends_on=[self.rendezvous, self.policy, *identity.effective]),
             attempt=run.attempt,
+            scraped=pods.scraped(scrapers, pods.METRICS_PORT, pods.METRICS_PATH),
             completionMode="Indexed",
             completions=run.workers,
             parallelism=run.workers,

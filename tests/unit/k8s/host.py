@@ -106,23 +106,28 @@ SECOND = ServiceSettings(name="given", model="given", pool="pool", replicas=1)
 IDLE = ServiceSettings(name="idle", model="given", pool="pool", replicas=0)
 
 
-def region_over(host: PlainHost, nodes: int = 20) -> K8sRegion:
+def region_over(host: PlainHost, nodes: int = 20, target: ClusterTarget = TARGET) -> K8sRegion:
     """A region with one pool."""
     made = K8sRegion(
         host.name,
-        {"host": host, "target": TARGET, "endpoint": ENDPOINT, "labels": {"team": "search"}},
+        {"host": host, "target": target, "endpoint": ENDPOINT, "labels": {"team": "search"}},
         ResourceOptions(providers=[host.provider]),
     )
     made.pool(PoolSettings(name="pool", accelerator="cpu", max_nodes=nodes))
     return made
 
 
-def whole_region(services: Sequence[ServiceSettings] = (SERVICE, SECOND), accelerators: int = 2) -> Recording:
+def whole_region(
+    services: Sequence[ServiceSettings] = (SERVICE, SECOND),
+    accelerators: int = 2,
+    scrapers: Sequence[str] = SCRAPERS,
+) -> Recording:
     """A run, two versions and services behind an endpoint; returns the run, the endpoint's url and the host."""
 
     def program() -> Any:
         host = PlainHost("here", accelerators)
-        region = region_over(host)
+        target = TARGET.model_copy(update={"scrapers": tuple(scrapers)})
+        region = region_over(host, target=target)
         run = region.train(RUN)
         versions = {"coder": region.publish(TRAINED, run), "given": region.publish(GIVEN, None)}
         served = [region.serve(service, versions[service.model]) for service in services]

@@ -10,7 +10,7 @@ import pytest
 from components.contracts import ClusterHost, Egress
 from components.envoy.telemetry import STATISTICS_PORT
 from components.k8s import access_check, pods
-from components.k8s.inference_service import METRICS_PORT
+from components.k8s.pods import METRICS_PORT
 from tests.recorder import Recording, Registered
 from tests.unit.k8s.host import (
     CALLER,
@@ -23,6 +23,9 @@ from tests.unit.k8s.host import (
     STORE,
     PlainHost,
     is_check,
+    main_of,
+    named,
+    option,
     template_of,
     whole_region,
 )
@@ -253,6 +256,23 @@ def test_a_pod_on_a_pool_shares_its_node_with_no_other_pod_of_ours(region: Recor
             for other in runners(region):
                 labels = other.inputs["spec"]["template"]["metadata"]["labels"]
                 assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_scrapers_reach_the_metrics_of_a_run_where_they_may_and_no_run_has_them_where_nobody_may(
+    region: Recording,
+) -> None:
+    job = named(region, ":Job", "train-coder")
+    (policy,) = matching(region, pods.labels("training", "train-coder"))
+    assert {"from": SCRAPING, "ports": [{"protocol": "TCP", "port": METRICS_PORT}]} in policy["ingress"]
+    command = main_of(job)["command"]
+    assert option(command, "--metrics-port") == str(METRICS_PORT)
+    assert option(command, "--metrics-address") == "0.0.0.0"
+    annotations = job.inputs["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(METRICS_PORT)
+
+    closed = named(whole_region(scrapers=()), ":Job", "train-coder")
+    assert "--metrics-port" not in main_of(closed)["command"]
+    assert "prometheus.io/port" not in closed.inputs["spec"]["template"]["metadata"]["annotations"]
 
 
 def test_no_autoscaler_evicts_what_would_lose_its_work(region: Recording) -> None:
