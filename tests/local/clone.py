@@ -114,9 +114,11 @@ class Clone:
         assert status == 200, answer
         return answer["choices"][0]["message"]["content"], headers["x-skerry-region"]
 
-    def complete(self, prompt: str, port: int | None = None) -> tuple[int, Any, Mapping[str, str]]:
+    def complete(
+        self, prompt: str, port: int | None = None, tokens: int = 8
+    ) -> tuple[int, Any, Mapping[str, str]]:
         """A short completion by the model that this stack trained, through the global address or another port's."""
-        body = {"model": "coder", "prompt": prompt, "max_tokens": 8, "temperature": 0}
+        body = {"model": "coder", "prompt": prompt, "max_tokens": tokens, "temperature": 0}
         return self.ask("/v1/completions", body, port)
 
     def processes(self) -> list[psutil.Process]:

@@ -276,6 +276,21 @@ def test_a_truncated_model_file_is_never_loaded_and_up_makes_it_again(clone: Clo
     assert clone.changes() == ""
 
 
+def test_a_killed_and_a_hung_replica_cost_twelve_clients_no_request_and_both_come_back(clone: Clone) -> None:
+    # One replica in each region: the other region must help out.
+    assert clone.outputs()["regions"]["west"]["replicas"] == {"assistant": 1, "coder": 1}
+    with asking(clone, tokens=60) as refused:
+        for region, signal_number in (("east", signal.SIGKILL), ("west", signal.SIGSTOP)):
+            replica = next(p for p in clone.region_processes(region) if "coder" in p.cmdline())
+            replica.send_signal(signal_number)
+            # A hung one is ended by the watch of its supervisor; nobody runs `up`.
+            assert wait_until(lambda replica=replica: not replica.is_running())
+            port = clone.region_port(region)
+            assert wait_until(lambda port=port: clone.complete("import os", port)[0] == 200)
+        assert wait_until(lambda: clone.changes() == "")
+    assert refused == []
+
+
 def test_a_new_replica_and_a_new_dial_leave_running_processes_alone(clone: Clone) -> None:
     def pids() -> set[int]:
         # What a supervisor itself runs: below a replica, the compiling of its layer comes and goes.
@@ -292,20 +307,6 @@ def test_a_new_replica_and_a_new_dial_leave_running_processes_alone(clone: Clone
     assert clone.outputs()["regions"]["west"]["replicas"] == {"assistant": 1, "coder": 2}
     assert wait_until(lambda: {clone.chat(FRANCE)[1] for _ in range(6)} == {"west"})
     assert clone.changes() == ""
-
-
-def test_a_killed_and_a_hung_replica_cost_twelve_clients_no_request_and_both_come_back(clone: Clone) -> None:
-    with asking(clone) as refused:
-        for region, signal_number in (("east", signal.SIGKILL), ("west", signal.SIGSTOP)):
-            replica = next(p for p in clone.region_processes(region) if "coder" in p.cmdline())
-            replica.send_signal(signal_number)
-            # A hung one is ended by the watch of its supervisor; nobody runs `up`.
-            assert wait_until(lambda replica=replica: not replica.is_running())
-            port = clone.region_port(region)
-            assert wait_until(lambda port=port: clone.complete("import os", port)[0] == 200)
-        # The region's other replica answers before the new one is ready, so the state itself is awaited.
-        assert wait_until(lambda: clone.changes() == "")
-    assert refused == []
 
 
 def test_one_up_that_opens_a_region_and_changes_a_version_costs_twelve_clients_no_request(
@@ -337,14 +338,14 @@ CLIENTS = 12
 
 
 @contextmanager
-def asking(clone: Clone, pause_seconds: float = 0.05) -> Iterator[list[object]]:
+def asking(clone: Clone, pause_seconds: float = 0.05, tokens: int = 8) -> Iterator[list[object]]:
     """Twelve clients ask `coder` again and again meanwhile, with pauses; yields everything that was no answer."""
     done, refused = threading.Event(), list[object]()
 
     def ask() -> None:
         while not done.wait(pause_seconds):
             try:
-                status, answer, headers = clone.complete("import os")
+                status, answer, headers = clone.complete("import os", tokens=tokens)
             except OSError as error:
                 refused.append(error)
                 continue

@@ -14,7 +14,6 @@ from tools.rehearsal.account import Account, Call, Held, judge
 from tools.rehearsal.ledger import ORDERS, Ledger
 from tools.rehearsal.package import Resource, fill
 from tools.rehearsal.rules import ORDER, RULES
-from tools.rehearsal.rules import aws as rules_aws
 
 PACKAGES = {package.name: package for package in (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE)}
 CONFIG = {"region": "eu-west-1", "kubeconfig": "kubeconfig of cluster one"}
@@ -286,8 +285,7 @@ def order(folder: Path, **content: Any) -> None:
     (folder / ORDERS).write_text(json.dumps(content))
 
 
-def test_a_service_that_makes_a_name_anew_refuses_the_second_life_of_a_region(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, (rules_aws.made_anew,))
+def test_a_service_that_makes_a_name_anew_refuses_the_second_life_of_a_region(ledger: Ledger) -> None:
     cluster = made("aws:eks/cluster:Cluster", name="one", enabledClusterLogTypes=["api"])
     assert ledger.create(LOGS) == ledger.create(cluster) == ""
     assert ledger.delete(cluster.urn) == ledger.delete(LOGS.urn) == ""
