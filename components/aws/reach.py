@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 
 from components.settings.base import Frozen
 from components.settings.mistakes import Mistake
-from components.settings.networks import PRIVATE, Cidr
+from components.settings.networks import PRIVATE, Cidr, machines_in
 
 TARGETS: Mapping[str, str] = {
     "pcx": "vpc_peering_connection_id",
@@ -23,6 +23,15 @@ TARGET_PATTERN = rf"^({'|'.join(TARGETS)})-[0-9a-f]{{8}}([0-9a-f]{{9}})?$"
 TARGET_RULE = (
     "a route leads to a peering connection pcx-ID, a transit gateway tgw-ID or a VPN's gateway vgw-ID"
 )
+EVERYBODY = (
+    "this is everybody, and the endpoint is for operators",
+    "Write the ranges that `up` and administrators send from",
+)
+DEFAULT_ROUTE = (
+    "the route to everywhere leads to the NAT gateway of the zone",
+    "Write the range of the network that is joined",
+)
+"""Rule and remedy for a range that holds all addresses: of callers, and of a route."""
 
 
 class ExtraRoute(Frozen):
@@ -44,6 +53,11 @@ class Reached(Protocol):
         ...
 
     @property
+    def operators(self) -> tuple[str, ...]:
+        """Ranges that reach the API server inside the VPC."""
+        ...
+
+    @property
     def extra_routes(self) -> tuple[ExtraRoute, ...]:
         """Routes to other networks."""
         ...
@@ -55,21 +69,16 @@ class Reached(Protocol):
 
 
 def reach_is_sound(path: str, network: Reached) -> Iterable[Mistake]:
-    """Routes lead out of the VPC, each to one place, and a public endpoint is open to public ranges that are named."""
-    own = _network(network.cidr)
+    """Routes lead out of the VPC, each to one place; operators and the callers of a public endpoint send from ranges
+    that are named."""
+    own = _vpc(network.cidr)
+    for index, cidr in enumerate(network.operators):
+        yield from machines_in(f"{path}.operators[{index}]", cidr, EVERYBODY)[1]
     for index, route in enumerate(network.extra_routes):
         place = f"{path}.extra_routes[{index}].destination"
-        found = _network(route.destination)
-        if found is None:
-            yield _no_range(place, route.destination)
-        elif found.prefixlen == 0:
-            yield Mistake(
-                place,
-                route.destination,
-                "the route to everywhere leads to the NAT gateway of the zone",
-                "Write the range of the network that is joined",
-            )
-        elif own is not None and found.overlaps(own):
+        found, mistakes = machines_in(place, route.destination, DEFAULT_ROUTE)
+        yield from mistakes
+        if found is not None and own is not None and found.overlaps(own):
             yield Mistake(
                 place,
                 route.destination,
@@ -78,17 +87,9 @@ def reach_is_sound(path: str, network: Reached) -> Iterable[Mistake]:
             )
     for index, cidr in enumerate(network.public_access):
         place = f"{path}.public_access[{index}]"
-        found = _network(cidr)
-        if found is None:
-            yield _no_range(place, cidr)
-        elif found.prefixlen == 0:
-            yield Mistake(
-                place,
-                cidr,
-                "this is everybody, and the endpoint is for operators",
-                "Write the ranges that `up` and administrators send from",
-            )
-        elif any(found.overlaps(block) for block in PRIVATE):
+        found, mistakes = machines_in(place, cidr, EVERYBODY)
+        yield from mistakes
+        if found is not None and any(found.overlaps(block) for block in PRIVATE):
             yield Mistake(
                 place,
                 cidr,
@@ -97,12 +98,9 @@ def reach_is_sound(path: str, network: Reached) -> Iterable[Mistake]:
             )
 
 
-def _network(text: str) -> IPv4Network | None:
+def _vpc(text: str) -> IPv4Network | None:
+    """One that is no range has a mistake of its own."""
     try:
         return IPv4Network(text)
     except ValueError:
         return None
-
-
-def _no_range(place: str, text: str) -> Mistake:
-    return Mistake(place, text, "is no range", "Write the range's first address, such as 10.64.0.0/24")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -26,7 +25,7 @@ from components.aws.zones import machines_are_in_the_zones
 from components.catalog.aws import offering
 from components.k8s.settings import UNRESOLVED, ClusterTarget, Image, cluster_rules, unresolved
 from components.settings.base import Frozen, Name
-from components.settings.items import Capacity, Layer
+from components.settings.items import SILENCE_MARGIN_SECONDS, Capacity, Layer
 from components.settings.mistakes import Mistake
 from components.settings.networks import Cidr, ranges_are_sound
 from components.settings.parts import Parts
@@ -171,18 +170,6 @@ def _network_is_of_its_region(path: str, region: str, account: str, network: Aws
             f"a load balancer takes a certificate of its own region, {region!r}, and account, {account}",
             "Issue one there",
         )
-    for index, cidr in enumerate(network.operators):
-        try:
-            sources = IPv4Network(cidr)
-            if sources.is_multicast or sources.is_reserved or sources.is_loopback or sources.is_link_local:
-                raise ValueError("no other machine has an address of it")
-        except ValueError as error:
-            yield Mistake(
-                f"{path}.operators[{index}]",
-                cidr,
-                f"is no range ({error})",
-                "Write the range's first address, such as 10.64.0.0/24",
-            )
 
 
 def role_name(role: str) -> str:
@@ -217,13 +204,16 @@ def _reservations_are_of_ec2(parts: Parts) -> Iterable[Mistake]:
 
 
 def _pauses_are_bearable(parts: Parts) -> Iterable[Mistake]:
+    """The endpoint gives up first: otherwise a caller gets no error that says why."""
     endpoint = parts.endpoint()
-    if endpoint is not None and endpoint.idle_timeout_seconds > LONGEST_PAUSE_SECONDS:
+    longest = LONGEST_PAUSE_SECONDS - SILENCE_MARGIN_SECONDS
+    if endpoint is not None and endpoint.idle_timeout_seconds > longest:
         yield Mistake(
             "endpoint.idle_timeout_seconds",
             endpoint.idle_timeout_seconds,
-            f"Global Accelerator forgets a connection after {LONGEST_PAUSE_SECONDS} seconds without a byte",
-            f"Choose at most {LONGEST_PAUSE_SECONDS}",
+            f"Global Accelerator forgets a connection after {LONGEST_PAUSE_SECONDS} seconds without a byte, and the "
+            f"endpoint ends an answer {SILENCE_MARGIN_SECONDS} seconds before, so that the caller gets its error",
+            f"Choose at most {longest}",
         )
 
 

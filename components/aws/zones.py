@@ -9,6 +9,7 @@ from typing import Protocol
 
 from components.catalog.accelerators import accelerators_in, accelerators_on, machine
 from components.catalog.aws import SYSTEM, offering
+from components.k8s.reserved import reservation_has_its_machine
 from components.settings.items import Capacity
 from components.settings.mistakes import Mistake
 from components.settings.parts import Parts
@@ -65,6 +66,9 @@ def machines_are_in_the_zones(parts: Parts, networks: Mapping[str, Network]) -> 
                     f"them in target.networks.{region}.accelerator_zones.{pool.accelerator}",
                 )
                 break
+            if offered:
+                known = network.zones_with(pool.accelerator) or offering(pool.accelerator, _zones(region))
+                yield from reservation_has_its_machine(index, pool, region, network.zones, known)
 
 
 def _are_named_well(path: str, network: Network) -> Iterable[Mistake]:
@@ -88,4 +92,8 @@ def _are_named_well(path: str, network: Network) -> Iterable[Mistake]:
 
 
 def _choice(name: str, region: str) -> str:
-    return ", ".join(offering(name, [f"{region}{letter}" for letter in LETTERS]))
+    return ", ".join(offering(name, _zones(region)))
+
+
+def _zones(region: str) -> list[str]:
+    return [f"{region}{letter}" for letter in LETTERS]

@@ -12,6 +12,7 @@ from components.catalog.accelerators import accelerators_in, accelerators_on, ma
 from components.gcp.dials import SMALLEST_DIAL
 from components.gcp.ranges import HOLDS, PREFIXES, SYSTEM_NODES_PER_ZONE, longest_prefix
 from components.gcp.slices import hosts_of
+from components.k8s.reserved import reservation_has_its_machine
 from components.k8s.settings import ClusterTarget, cluster_rules
 from components.settings.base import Frozen, Name
 from components.settings.mistakes import Mistake
@@ -160,14 +161,8 @@ def _pools_have_zones(region: str, network: GcpNetwork, parts: Parts) -> Iterabl
                 f"Add one of them to target.networks.{region}.zones; if Google has added another since, name that in "
                 f"target.networks.{region}.accelerator_zones.{pool.accelerator}",
             )
-        elif pool.reservation_zone in network.zones and pool.reservation_zone not in zones:
-            yield Mistake(
-                f"pools[{index}].reservation_zone",
-                pool.reservation_zone,
-                f"this zone does not offer {pool.accelerator}; zones that do: {', '.join(zones)}",
-                "Name the zone in which the reservation lies, or correct "
-                f"target.networks.{region}.accelerator_zones.{pool.accelerator}",
-            )
+        else:
+            yield from reservation_has_its_machine(index, pool, region, network.zones, zones)
 
 
 def _is_range(cidr: str) -> bool:

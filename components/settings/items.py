@@ -254,7 +254,9 @@ class EndpointSettings(Frozen):
 
     request_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         default=300,
-        description="Longest answer, from the whole request to the last byte.",
+        description="Longest answer, from the whole request to the last byte. On AWS an answer that is not streamed "
+        "ends after 330 seconds at most, whatever is set here: Global Accelerator forgets a connection without a byte "
+        "after 340 seconds.",
     )
     idle_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=60, description="Longest pause within an answer."

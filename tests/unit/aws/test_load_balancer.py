@@ -27,6 +27,7 @@ from components.settings.items import EndpointSettings, HealthSettings
 from tests.recorder import Recording, record
 from tests.stand_ins import StandIns
 from tests.unit.aws.regions import ACCOUNT, CERTIFICATE, ENDPOINT, REGION, backend, made, one
+from tests.unit.settings.files import ROOT
 
 NAME = f"{REGION}-endpoint"
 LONGEST_NAME = 32 - 8
@@ -89,6 +90,13 @@ def test_a_connection_is_kept_for_the_longest_answer_that_is_not_streamed_but_no
 ) -> None:
     settings = EndpointSettings(request_timeout_seconds=longest, idle_timeout_seconds=pause)
     assert longest_silence(settings) + LATER_SECONDS == kept <= LONGEST_PAUSE_SECONDS
+
+
+def test_the_longest_answer_that_is_not_streamed_is_described_where_the_setting_is() -> None:
+    longest = EndpointSettings(request_timeout_seconds=3600).whole_answer_seconds(LONGEST_PAUSE_SECONDS)
+    described = EndpointSettings.model_fields["request_timeout_seconds"].description or ""
+    assert f"ends after {longest} seconds at most" in described
+    assert f"ends after {longest} seconds at most" in (ROOT / "stacks" / "README.md").read_text()
 
 
 def test_the_load_balancer_keeps_a_connection_for_that_long() -> None:

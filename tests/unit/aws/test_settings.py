@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.aws.settings import LONGEST_PAUSE_SECONDS
+from components.settings.items import SILENCE_MARGIN_SECONDS
 from components.settings.load import load_stack_settings
 from tests.unit.settings.files import ROOT, mistakes_of, only_mistake_of, settings_of
 
@@ -104,11 +105,28 @@ def test_a_certificate_is_one_of_acm_in_the_region(certificate: str, words: str)
 
 @pytest.mark.parametrize(
     ("operators", "words"),
-    [(["10.64.0.1/24"], "is no range"), (["10.64.0.0"], "a range is written as address/prefix")],
+    [
+        (["10.64.0.1/24"], "is no range"),
+        (["10.64.0.0"], "a range is written as address/prefix"),
+        (["0.0.0.0/0"], "this is everybody"),
+    ],
 )
 def test_operators_come_from_ranges(operators: list[str], words: str) -> None:
     mistake = only_mistake_of(network(operators=operators))
     assert mistake.path == f"{PATH}.operators[0]" and words in mistake.rule
+
+
+EMPTY = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/24", "240.0.0.0/4", "128.0.0.0/1")
+
+
+@pytest.mark.parametrize("cidr", EMPTY)
+@pytest.mark.parametrize("setting", ["operators", "public_access", "extra_routes"])
+def test_a_range_without_other_machines_is_refused_wherever_one_is_named(setting: str, cidr: str) -> None:
+    routes = setting == "extra_routes"
+    given = {"destination": cidr, "target": "pcx-0123456789abcdef0"} if routes else cidr
+    mistake = only_mistake_of(network(**{setting: [given]}))
+    assert mistake.path == f"{PATH}.{setting}[0]" + (".destination" if routes else "")
+    assert mistake.value == cidr and "no other machine has an address in" in mistake.rule
 
 
 @pytest.mark.parametrize("account", ["11112222333", "my-account", "1111-2222-3333"])
@@ -145,11 +163,12 @@ def test_a_reservation_is_named_by_its_id(reservation: str) -> None:
 
 
 def test_a_pause_that_the_accelerator_would_cut_is_refused() -> None:
-    assert load_stack_settings({**GLOBAL, "endpoint": {"idle_timeout_seconds": LONGEST_PAUSE_SECONDS}})
-    mistake = only_mistake_of({**GLOBAL, "endpoint": {"idle_timeout_seconds": LONGEST_PAUSE_SECONDS + 1}})
+    longest = LONGEST_PAUSE_SECONDS - SILENCE_MARGIN_SECONDS
+    assert load_stack_settings({**GLOBAL, "endpoint": {"idle_timeout_seconds": longest}})
+    mistake = only_mistake_of({**GLOBAL, "endpoint": {"idle_timeout_seconds": longest + 1}})
     assert mistake.path == "endpoint.idle_timeout_seconds"
-    assert "forgets a connection after 340 seconds" in mistake.rule
-    regional = {**REGIONAL, "endpoint": {"idle_timeout_seconds": LONGEST_PAUSE_SECONDS + 1}}
+    assert "forgets a connection after 340 seconds" in mistake.rule and "at most 330" in mistake.remedy
+    regional = {**REGIONAL, "endpoint": {"idle_timeout_seconds": longest + 1}}
     assert only_mistake_of(regional).path == "endpoint.idle_timeout_seconds", "its gateway would wait in vain"
 
 

@@ -225,12 +225,6 @@ def test_a_pool_whose_machines_are_in_none_of_the_networks_zones_is_told_where_t
     load_stack_settings(stack)
 
 
-def test_a_reservation_in_a_zone_without_the_machine_is_told_the_zones_that_have_it() -> None:
-    mistake = only_mistake_of(with_pool(accelerator="a100-80gb", reservation_zone=f"{NORTH}-b"))
-    assert mistake.path == "pools[0].reservation_zone"
-    assert f"zones that do: {NORTH}-a, {NORTH}-c" in mistake.rule
-
-
 def test_a_reservation_outside_the_network_is_told_its_zones() -> None:
     mistake = only_mistake_of(with_pool(reservation_zone=f"{NORTH}-f"))
     assert mistake.path == "pools[0].reservation_zone" and f"{NORTH}-a, {NORTH}-b" in mistake.remedy
