@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from cli.stack_file import StackFileError
-from cli.stack_file import read as stack_file_content
+from cli.stack_file import read
+from cli.stack_yaml import StackFileError
 from tools.engine import engine_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,10 +50,10 @@ def environment(stack: str) -> dict[str, str | None]:
     """Variables that bare `pulumi` needs for a stack, on top of the caller's own; None is one to unset.
 
     Raises:
-        EngineError: a stack file that is no YAML; a stack other than `local` without a backend or a secrets
+        EngineError: a stack file that cannot be used; a stack other than `local` without a backend or a secrets
             provider of the user's own.
     """
-    file = _content(stack)
+    file = stack_content(stack)
     variables: dict[str, str | None] = {
         "PATH": os.pathsep.join([*map(str, engine_path()), os.environ.get("PATH", "")]),
         "PULUMI_STACK": stack,
@@ -134,11 +134,16 @@ def _complete(stack: str) -> dict[str, str]:
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _content(stack: str) -> Mapping[str, Any]:
+def stack_content(stack: str) -> Mapping[str, Any]:
+    """The content of the stack's file.
+
+    Raises:
+        EngineError: there is no such file, or it cannot be used.
+    """
     path = stack_file(stack)
     label = str(path.relative_to(ROOT))
     try:
-        content = stack_file_content(path, label)
+        content = read(path, label)
     except StackFileError as error:
         raise EngineError(str(error)) from None
     if stack == EMBEDDED and not {"encryptionsalt", "secretsprovider"} & set(content):
@@ -152,7 +157,8 @@ def _content(stack: str) -> Mapping[str, Any]:
 def _require_own(stack: str, file: Mapping[str, Any]) -> None:
     """Refuses what belongs to the embedded stack, and the lack of what it would stand in for."""
     name = stack_file(stack).name
-    target = ((file.get("config") or {}).get("skerry:stack") or {}).get("target")
+    settings = file.get("config", {}).get("skerry:stack")
+    target = settings.get("target") if isinstance(settings, dict) else None
     if isinstance(target, dict) and target.get("name") == EMBEDDED:
         raise EngineError(
             f"{name}: target.name: {EMBEDDED!r} runs as stack {EMBEDDED!r} only, because folders and ports of a "
@@ -176,7 +182,7 @@ def _require_own(stack: str, file: Mapping[str, Any]) -> None:
             "`secretsprovider:` in its file (awskms://..., gcpkms://...) or PULUMI_CONFIG_PASSPHRASE_FILE."
         )
     salt = file.get("encryptionsalt")
-    if salt is not None and salt == _content(EMBEDDED).get("encryptionsalt"):
+    if salt is not None and salt == stack_content(EMBEDDED).get("encryptionsalt"):
         raise EngineError(
             f"encryptionsalt: {name} carries the public salt of stack {EMBEDDED!r}. Remove the line; "
             "`pulumi stack init` writes one of its own."

@@ -4,48 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from cli.stack_yaml import EXPLAINED, StackFileError, parse
 
 KEYS = ("config", "secretsprovider", "encryptedkey", "encryptionsalt", "environment")
 """Top-level keys of a stack file (`ProjectStack` in Pulumi's sdk/go/common/workspace/project.go, read 2026-12-01)."""
 SALT_PARTS = 5
 """`v1:SALT:v1:NONCE:TEXT`, as the engine writes it."""
-EXPLAINED = "stacks/README.md explains the keys"
-
-
-class StackFileError(Exception):
-    """What is wrong with a stack file, and what to do."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what JSON, in which the engine hands the settings on, cannot hold, and a key that stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                rule = f"key {key.value!r} is already in line {seen[key.value]}, and the engine would take one of them"
-                raise yaml.MarkedYAMLError(problem=f"{rule}. Remove one", problem_mark=key.start_mark)
-            if isinstance(key.value, str):
-                seen[key.value] = line
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> float:
-        value = self.construct_yaml_float(node)
-        if not math.isfinite(value):
-            raise yaml.MarkedYAMLError(
-                problem=f"{node.value} is not a finite number. Write a number", problem_mark=node.start_mark
-            )
-        return value
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def read(path: Path, label: str) -> Mapping[str, Any]:
@@ -54,25 +22,7 @@ def read(path: Path, label: str) -> Mapping[str, Any]:
     Raises:
         StackFileError: it is not UTF-8, not YAML, or holds what no stack file holds.
     """
-    given = path.read_bytes()
-    try:
-        text = given.decode()
-    except UnicodeDecodeError as error:
-        line = given.count(b"\n", 0, error.start) + 1
-        what = f"byte 0x{given[error.start]:02x} is not UTF-8. Save the file as UTF-8"
-        raise StackFileError(f"{label}, line {line}: {what}.") from None
-    try:
-        content = yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        if error.context or not error.problem or ". " not in error.problem:
-            raise StackFileError(
-                f"{label}{line}: is no YAML: {error}. Correct that line; {EXPLAINED}."
-            ) from None
-        raise StackFileError(f"{label}{line}: {error.problem}.") from None
-    except yaml.YAMLError as error:
-        raise StackFileError(f"{label}: is no YAML: {error}. Correct it; {EXPLAINED}.") from None
+    text, content = parse(path, label)
     if content is None:
         return {}
     if not isinstance(content, dict):

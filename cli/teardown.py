@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cli.engine import EMBEDDED, ROOT, EngineError, engine_json, engine_text, stack_file
-from cli.stack_file import read as stack_file_content
+from cli.engine import EMBEDDED, ROOT, EngineError, engine_json, engine_text, stack_content
 
 STACK, REFERENCE = "pulumi:pulumi:Stack", "pulumi:pulumi:StackReference"
 
@@ -102,10 +101,11 @@ def protected(resources: Sequence[Any]) -> list[str]:
 
 
 def _declared_regions(stack: str) -> set[str] | None:
-    """Names of the regions that the stack file makes; None where it is not well formed, which the program refuses."""
-    path = stack_file(stack)
+    """Names of the regions that the stack file makes; None where its settings are not well formed, which the program
+    refuses. Raises EngineError where the file cannot be used."""
+    content = stack_content(stack)
     try:
-        settings = stack_file_content(path, path.name)["config"]["skerry:stack"]
+        settings = content["config"]["skerry:stack"]
         makes = "platform" in settings.get("layers", ["platform"])
         return {region["name"] for region in settings["regions"] if makes}
     except (AttributeError, KeyError, TypeError):

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from cli.engine import EMBEDDED, EngineError
+from cli.stack_yaml import StackFileError, parse
 
 FOLDER = "stacks"
 OF_ITS_OWN = ("encryptionsalt", "encryptedkey", "secretsprovider")
@@ -39,9 +40,9 @@ class StackFile:
     def settings(self) -> dict[str, Any]:
         """What stands under `skerry:stack`; the program itself says what is wrong with it."""
         try:
-            content = yaml.safe_load(self.path.read_text())
-        except yaml.YAMLError as error:
-            raise EngineError(f"{self.label} is no YAML: {error}. Correct that line.") from None
+            _, content = parse(self.path, self.label)
+        except StackFileError as error:
+            raise EngineError(str(error)) from None
         config = content.get("config") if isinstance(content, dict) else None
         settings = config.get("skerry:stack") if isinstance(config, dict) else None
         return settings if isinstance(settings, dict) else {}
