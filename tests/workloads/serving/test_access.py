@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from tests.workloads.serving.serving import NAME, Running, running
 from workloads.serving.auth import BadCredentials, signed_tokens
+from workloads.serving.reread import reread
 
 Serve = Callable[..., Running]
 KEY, OTHER = "k" * 24, "o" * 24
@@ -174,19 +176,21 @@ def web_key(key: rsa.RSAPrivateKey | rsa.RSAPublicKey | None = None, **fields: A
         ([web_key(), web_key(STRANGER.public_key())], "key 2 (kid None): a key above has the same kid"),
         ([web_key(kid="one"), web_key(STRANGER.public_key(), kid="one")], "give each its own"),
         ([web_key(rsa.generate_private_key(65537, 1024).public_key())], "1024 bits"),
-        ([{**web_key(), "key_ops": 7}], "is no set of JSON web keys"),
-        ([{"kty": "unheard-of"}], "is no set of JSON web keys"),
+        ([{**web_key(), "key_ops": 7}], "key 1 (kid None): is no JSON web key"),
+        ([web_key(kid="one"), "a word"], "key 2 (kid None): is no JSON web key"),
+        ([{"kty": "unheard-of"}], "holds no key"),
+        ([], "holds no key"),
+        (7, "is no set of JSON web keys"),
     ],
 )
-def test_a_set_with_a_key_that_must_not_verify_is_refused(
-    tmp_path: Path, keys: list[dict[str, Any]], words: str
-) -> None:
+def test_a_set_with_a_key_that_must_not_verify_is_refused(tmp_path: Path, keys: object, words: str) -> None:
     (tmp_path / "jwks.json").write_text(json.dumps({"keys": keys}))
     with pytest.raises(BadCredentials, match=re.escape(words)):
-        signed_tokens(tmp_path / "jwks.json", ISSUER, AUDIENCE)
+        reread(tmp_path / "jwks.json", partial(signed_tokens, issuer=ISSUER, audience=AUDIENCE))
 
 
 def test_a_key_of_an_unknown_kind_beside_a_good_one_is_left_out(tmp_path: Path) -> None:
     keys = [web_key(kid="one"), web_key(kid="two", alg="RSA-OAEP", use="enc")]  # as Keycloak lists them
     (tmp_path / "jwks.json").write_text(json.dumps({"keys": keys}))
-    assert signed_tokens(tmp_path / "jwks.json", ISSUER, AUDIENCE)(token()) == "anna"
+    tokens = partial(signed_tokens, issuer=ISSUER, audience=AUDIENCE)
+    assert reread(tmp_path / "jwks.json", tokens)(token()) == "anna"
