@@ -78,7 +78,7 @@ for _kind in ("bool", "int", "float", "timestamp"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_scalar_or_refuse)
 for _kind in ("binary", "omap", "pairs", "set"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.refuse_tag)
-_Loader.add_constructor(None, _Loader.refuse_tag)
+_Loader.add_constructor(None, _Loader.refuse_tag)  # pyright: ignore[reportArgumentType]
 
 
 def _check_aliases(document: yaml.Node) -> None:
