@@ -19,7 +19,7 @@ HEAD = "config:\n  skerry:stack:\n    environment: local\n"
 SALT = "encryptionsalt: v1:6+mQic5j0rY=:v1:BhfzZvuGUknOZN+D:/gX19oSRWtLtAiltql9K1Nxx08IgwQ==\n"
 
 
-LAUGHS = "".join(f"    a{level + 1}: &a{level + 1} [{', '.join([f'*a{level}'] * 9)}]\n" for level in range(8))
+LAUGHS = "".join(f"    a{level + 1}: &a{level + 1} [{', '.join([f'*a{level}'] * 9)}]\n" for level in range(5))
 CHAIN = "".join(f"    a{level + 1}: &a{level + 1} [[[*a{level}]]]\n" for level in range(DEEPEST))
 START = "    a0: &a0 [1, 2]\n"
 UNREADABLE: list[tuple[str | bytes, int | None, str, str]] = [
