@@ -285,8 +285,10 @@ def test_a_killed_and_a_hung_replica_cost_twelve_clients_no_request_and_both_com
             replica.send_signal(signal_number)
             # A hung one is ended by the watch of its supervisor; nobody runs `up`.
             assert wait_until(lambda replica=replica: not replica.is_running())
-            port = clone.region_port(region)
-            assert wait_until(lambda port=port: clone.complete("import os", port)[0] == 200)
+            # Until the load balancer has seen it, the region is still lost.
+            assert wait_until(
+                lambda region=region: clone.complete("import os")[2].get("x-skerry-region") == region
+            )
         assert wait_until(lambda: clone.changes() == "")
     assert refused == []
 
