@@ -79,6 +79,11 @@ OFFERED: Mapping[str, str] = {
 REGIONS = tuple(sorted(OFFERED))
 
 ZONES: Mapping[str, str] = {
+    "l4": (
+        "asia-east1:abc asia-northeast1:abc asia-northeast3:ab asia-south1:abc asia-southeast1:abc europe-west1:bc "
+        "europe-west2:ab europe-west3:ab europe-west4:abc europe-west6:bc me-central2:ac northamerica-northeast1:bc "
+        "northamerica-northeast2:ab us-central1:abc us-east1:bcd us-east4:ac us-west1:abc us-west4:ac"
+    ),
     "a100-40gb": (
         "asia-northeast1:ac asia-northeast3:ab asia-southeast1:abc europe-west4:ab me-west1:ac us-central1:abcf "
         "us-east1:b us-west1:b us-west3:b us-west4:b"
@@ -104,8 +109,8 @@ ZONES: Mapping[str, str] = {
 }
 """Accelerator -> the zones of its machine type, each region with the letters of its zones. Source:
 catalogs/v8/gcp/vms.csv of skypilot-org/skypilot-catalog at 006059e0, which keeps what Google's API lists, read
-2026-12-01. Regions that this listing lacks and the one above has, and L4, T4 and TPUs, have no listing by zone: a stack
-file says their zones in `accelerator_zones`."""
+2026-12-01. Regions that this listing lacks and the one above has, and T4 and TPUs, have no listing by zone: a stack
+file has to name their zones in `accelerator_zones`. Machines without an accelerator are taken to be in every zone."""
 
 PERSISTENT, HYPERDISK = "pd-balanced", "hyperdisk-balanced"
 """Types of boot disks. Sources, read 2026-12-01: `NodePoolNodeConfig.disk_type` in pulumi-gcp 10.2.0 (what GKE takes by

@@ -46,15 +46,18 @@ class GcpNetwork(Frozen):
     )
     accelerator_zones: Mapping[Name, Annotated[tuple[Zone, ...], Field(min_length=1)]] = Field(
         default={},
-        description="Accelerator -> those of the zones that offer it, where it differs from the catalog's listing. "
+        description="Accelerator -> those of the zones that offer it, where it differs from the catalog's listing or "
+        "has none, as for T4 and TPUs. "
         "Google has many in some zones of a region only, and refuses a node pool that names another.",
     )
 
     def zones_with(self, accelerator: str) -> tuple[str, ...]:
-        """Zones for nodes with an accelerator: those that are set for it, otherwise those that the catalog lists. A
-        region without a listing is taken to have it in every zone."""
-        listed = machine("gcp", accelerator).zones
-        offering = (zone for zone in self.zones if zone in listed.get(region_of(zone), (zone,)))
+        """Zones for nodes with an accelerator: those that are set for it, otherwise those that the catalog lists.
+        Machines without an accelerator are taken to be in every zone."""
+        row = machine("gcp", accelerator)
+        offering = (
+            zone for zone in self.zones if row.count == 0 or zone in row.zones.get(region_of(zone), ())
+        )
         return self.accelerator_zones.get(accelerator) or tuple(offering)
 
 
@@ -153,7 +156,15 @@ def _pools_have_zones(region: str, network: GcpNetwork, parts: Parts) -> Iterabl
             continue  # this has a mistake of its own
         zones = network.zones_with(pool.accelerator)
         listed = ", ".join(machine("gcp", pool.accelerator).zones.get(region, ()))
-        if not zones:
+        if not zones and not listed:
+            yield Mistake(
+                f"pools[{index}].accelerator",
+                pool.accelerator,
+                f"the catalog does not list which zones of {region} have it, and GKE refuses a pool in one without it",
+                f"Name those of the network's zones that `{_listing(pool.accelerator, region)}` shows in "
+                f"target.networks.{region}.accelerator_zones.{pool.accelerator}",
+            )
+        elif not zones:
             yield Mistake(
                 f"pools[{index}].accelerator",
                 pool.accelerator,
@@ -163,6 +174,13 @@ def _pools_have_zones(region: str, network: GcpNetwork, parts: Parts) -> Iterabl
             )
         else:
             yield from reservation_has_its_machine(index, pool, region, network.zones, zones)
+
+
+def _listing(accelerator: str, region: str) -> str:
+    """Command that lists the zones of a region that have an accelerator."""
+    row = machine("gcp", accelerator)
+    kind, name = ("accelerator-types", row.gpu_type) if row.gpu_type else ("machine-types", row.machine_type)
+    return f"gcloud compute {kind} list --filter='name={name} AND zone~{region}-'"
 
 
 def _is_range(cidr: str) -> bool:

@@ -224,6 +224,15 @@ CASES = (
         (),
     ),
     Case(
+        "gcp-offered-in-every-zone",
+        "create",
+        pool(nodeConfig={"machineType": "a2-highgpu-1g"}, nodeLocations=["europe-west4-b", "europe-west4-c"]),
+        (),
+        "Machine type a2-highgpu-1g does not exist in zone europe-west4-c",
+        pool(nodeConfig={"machineType": "a2-highgpu-1g"}, nodeLocations=["europe-west4-a", "europe-west4-b"]),
+        (),
+    ),
+    Case(
         "gcp-reserved-in-one-zone",
         "create",
         pool(nodeConfig=RESERVING, nodeLocations=["europe-west4-a", "europe-west4-b"]),

@@ -225,6 +225,39 @@ def test_a_pool_whose_machines_are_in_none_of_the_networks_zones_is_told_where_t
     load_stack_settings(stack)
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "region", "command"),
+    [
+        ("t4", NORTH, "accelerator-types list --filter='name=nvidia-tesla-t4 AND zone~us-central1-'"),
+        ("tpu-v5e", NORTH, "machine-types list --filter='name=ct5lp-hightpu-4t AND zone~us-central1-'"),
+        ("h100-80gb", "asia-northeast3", "accelerator-types list --filter='name=nvidia-h100-80gb AND"),
+    ],
+)
+def test_an_accelerator_whose_zones_nobody_listed_is_told_the_command_that_lists_them(
+    accelerator: str, region: str, command: str
+) -> None:
+    stack = with_pool(accelerator=accelerator, ladder=["spot"], max_nodes=1)
+    del stack["pools"][0]["reservation"], stack["pools"][0]["reservation_zone"]
+    if accelerator == "tpu-v5e":
+        stack["pools"][0]["topology"] = "2x2"
+    stack["regions"] = [{"name": region}]
+    network = stack["target"]["networks"].pop(NORTH)
+    network["zones"] = [f"{region}-a", f"{region}-b"]
+    stack["target"]["networks"] = {region: network}
+    mistake = only_mistake_of(stack)
+    assert (mistake.path, mistake.value) == ("pools[0].accelerator", accelerator)
+    assert f"does not list which zones of {region}" in mistake.rule and command in mistake.remedy
+    network["accelerator_zones"] = {accelerator: [f"{region}-a"]}
+    assert f"target.networks.{region}.accelerator_zones.{accelerator}" in mistake.remedy
+    load_stack_settings(stack)
+
+
+def test_machines_without_accelerators_need_no_listing() -> None:
+    stack = with_pool(accelerator="cpu", ladder=["spot"])
+    del stack["pools"][0]["reservation"], stack["pools"][0]["reservation_zone"]
+    load_stack_settings(stack)
+
+
 def test_a_reservation_outside_the_network_is_told_its_zones() -> None:
     mistake = only_mistake_of(with_pool(reservation_zone=f"{NORTH}-f"))
     assert mistake.path == "pools[0].reservation_zone" and f"{NORTH}-a, {NORTH}-b" in mistake.remedy

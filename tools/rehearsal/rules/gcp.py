@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tools.rehearsal.account import ALLOWED, Account, Held, Identity, Rule, Verdict, texts, users
+from tools.rehearsal.rules.gcp_zones import OFFERED, lacks
 
 BUCKET, CLUSTER = "gcp:storage/bucket:Bucket", "gcp:container/cluster:Cluster"
 KEY, RING = "gcp:kms/cryptoKey:CryptoKey", "gcp:kms/keyRing:KeyRing"
@@ -75,6 +76,18 @@ def boots_from_a_disk_it_has(account: Account, pool: Held) -> Verdict:
     return ALLOWED
 
 
+def offered_in_every_zone(account: Account, pool: Held) -> Verdict:
+    if pool.type != POOL:
+        return None
+    machine = str(pool.at("nodeConfig.machineType") or "")
+    if machine not in OFFERED:
+        return None
+    for zone in pool.at("nodeLocations") or []:
+        if lacks(machine, zone):
+            return f"googleapi: Error 400: Machine type {machine} does not exist in zone {zone}., badRequest"
+    return ALLOWED
+
+
 def reserved_in_one_zone(account: Account, pool: Held) -> Verdict:
     if pool.type != POOL or pool.at("nodeConfig.reservationAffinity.consumeReservationType") != (
         "SPECIFIC_RESERVATION"
@@ -137,6 +150,12 @@ RULES = (
         "create",
         "NVIDIA/aicr#2338, for a sister of these machine types; read 2026-11-30",
         boots_from_a_disk_it_has,
+    ),
+    Rule(
+        "gcp-offered-in-every-zone",
+        "create",
+        "tools/rehearsal/rules/gcp_zones.py has the zones and their sources; the words of the refusal are unresolved",
+        offered_in_every_zone,
     ),
     Rule(
         "gcp-reserved-in-one-zone",
