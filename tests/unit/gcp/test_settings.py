@@ -14,6 +14,7 @@ NORTH, SOUTH = "us-central1", "europe-west4"
 REGIONAL = settings_of(ROOT / "stacks" / f"Pulumi.dev-gcp-{NORTH}.yaml")
 CHIPS = settings_of(ROOT / "stacks" / f"Pulumi.dev-gcp-{SOUTH}.yaml")
 GLOBAL = settings_of(ROOT / "stacks" / "Pulumi.dev-gcp-global.yaml")
+(TPUS,) = [index for index, pool in enumerate(CHIPS["pools"]) if pool["accelerator"].startswith("tpu-")]
 
 
 def with_target(**changes: Any) -> dict[str, Any]:
@@ -30,9 +31,9 @@ def with_network(**changes: Any) -> dict[str, Any]:
 
 
 def with_chips(**changes: Any) -> dict[str, Any]:
-    """The stack with a pool of TPUs, its last."""
+    """The stack with a pool of TPUs."""
     stack = copy.deepcopy(CHIPS)
-    stack["pools"][-1] |= changes
+    stack["pools"][TPUS] |= changes
     return stack
 
 
@@ -103,7 +104,7 @@ def test_a_range_that_holds_fewer_nodes_than_the_pools_is_refused(
 ) -> None:
     mistake = only_mistake_of(with_network(**{use: cidr}))
     assert mistake.path == f"target.networks.{NORTH}.{use}"
-    assert f"holds {holds} nodes" in mistake.rule and "may reach 15" in mistake.rule
+    assert f"holds {holds} nodes" in mistake.rule and "may reach 16" in mistake.rule
     assert remedy in mistake.remedy
 
 
@@ -166,13 +167,13 @@ def test_the_last_region_is_not_drained() -> None:
 
 def test_a_topology_that_does_not_exist_is_answered_with_those_that_do() -> None:
     mistake = only_mistake_of(with_chips(topology="3x3"))
-    assert mistake.path == f"pools[{len(CHIPS['pools']) - 1}].topology"
+    assert mistake.path == f"pools[{TPUS}].topology"
     assert "2x2, 2x4, 4x4" in mistake.remedy
 
 
 def test_a_slice_over_several_nodes_is_whole_or_not_there() -> None:
     mistake = only_mistake_of(with_chips(topology="4x4", max_nodes=3))
-    assert mistake.path == f"pools[{len(CHIPS['pools']) - 1}].max_nodes"
+    assert mistake.path == f"pools[{TPUS}].max_nodes"
     assert "4 nodes that come and go together" in mistake.rule and "Write 4" in mistake.remedy
 
 
