@@ -17,6 +17,8 @@ from pulumi import Input, Output, Resource, ResourceOptions
 from pulumi_gcp.compute import BackendServiceBackendArgsDict
 
 from components.contracts import HEALTH_PATH, Backend, Front, RegionTraffic
+from components.envoy.config import LATER_SECONDS
+from components.envoy.limits import ARRIVAL_SECONDS
 from components.gcp.dials import capacity_scaler
 from components.settings.items import EndpointSettings
 
@@ -177,7 +179,8 @@ class GcpGlobalLoadBalancer(pulumi.ComponentResource):
             protocol="HTTP",
             backends=Output.all(**handles).apply(lambda told: backends(told, scalers, args["rate"])),
             health_checks=self.health_check.id,
-            timeout_sec=settings.request_timeout_seconds,
+            # The gateway gives up first, so that the caller gets its error; it counts from the end of the request.
+            timeout_sec=settings.request_timeout_seconds + ARRIVAL_SECONDS + LATER_SECONDS,
             connection_draining_timeout_sec=settings.drain,
             log_config={"enable": True, "sample_rate": 1.0},
             opts=mine,

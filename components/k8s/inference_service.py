@@ -24,7 +24,10 @@ TERMINATION_MARGIN_SECONDS = 15
 START_PERIOD_SECONDS, START_TRIES = 10, 120
 """A replica may take twenty minutes to load a version, which may still be on its way to the tier."""
 NODE_SECONDS = 900
-"""Before that a node is bought and an image pulled."""
+"""Before that a node is bought, for each rung of the pool's ladder: the cluster autoscaler gives one up after as long
+(its default --max-node-provision-time; kubernetes/autoscaler, cluster-autoscaler/FAQ.md, read 2026-12-01)."""
+MARGIN_SECONDS = 300
+"""By which `up` waits longer than the cluster, so that it reports the cluster's own words."""
 KEYS_FOLDER, KEYS_ENTRY = "/etc/skerry/api-keys", "keys"
 """Where a replica finds the Secret of API keys, and which entry of it."""
 COMPILED = f"{pods.SCRATCH}/compiled"
@@ -90,6 +93,7 @@ class K8sInferenceService(pulumi.ComponentResource):
         pod = _pod(service, version, region, image, placement, identity, model_uri, drain_seconds, chosen)
         # Where an autoscaler chooses the number of replicas, a number here would undo its choice at every `up`.
         scaled = service.max_replicas is not None
+        deadline = start_seconds(placement)
         self.deployment = k8s.apps.v1.Deployment(
             f"{name}-deployment",
             metadata=metadata,
@@ -101,7 +105,7 @@ class K8sInferenceService(pulumi.ComponentResource):
                         "type": "RollingUpdate",
                         "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
                     },
-                    "progressDeadlineSeconds": START_PERIOD_SECONDS * START_TRIES + NODE_SECONDS,
+                    "progressDeadlineSeconds": deadline,
                     "template": {
                         "metadata": {
                             "labels": pods.labels(pods.SERVING, service.name),
@@ -114,7 +118,9 @@ class K8sInferenceService(pulumi.ComponentResource):
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[self.policy, self.service, *identity.effective],
-                custom_timeouts=CustomTimeouts(create="40m", update="40m"),
+                custom_timeouts=CustomTimeouts(
+                    create=f"{deadline + MARGIN_SECONDS}s", update=f"{deadline + MARGIN_SECONDS}s"
+                ),
             ),
         )
         if service.replicas:
@@ -136,6 +142,11 @@ class K8sInferenceService(pulumi.ComponentResource):
         # Known before `up`, so that a preview shows no change of what is not changed, and still after the replicas.
         self.address: Output[str] = self.deployment.urn.apply(lambda _: address)
         self.register_outputs({"address": address})
+
+
+def start_seconds(placement: Placement) -> int:
+    """How long a replica may take to become ready: a node on the last rung, and the load of the version."""
+    return len(placement.rungs) * NODE_SECONDS + START_PERIOD_SECONDS * START_TRIES
 
 
 def _pod(

@@ -146,6 +146,11 @@ class Monitor(MockMonitor):
             retain_on_delete=request.retainOnDelete,
             delete_before_replace=request.deleteBeforeReplace,
             ignore_changes=tuple(request.ignoreChanges),
+            custom_timeouts={
+                call: getattr(request.customTimeouts, call)
+                for call in ("create", "update", "delete")
+                if getattr(request.customTimeouts, call)
+            },
             markers=markers,
             id=answer.id,
             computed=_read(answer.object)[0],

@@ -45,6 +45,8 @@ class Registered:
     retain_on_delete: bool = False
     delete_before_replace: bool = False
     ignore_changes: tuple[str, ...] = ()
+    custom_timeouts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Call (create, update, delete) -> how long the engine waits, where it is not the provider's own time."""
     additional_secret_outputs: tuple[str, ...] = ()
     secret_inputs: frozenset[str] = frozenset()
     """Inputs that are secret or hold something secret."""

@@ -168,9 +168,9 @@ def test_any_other_dial_is_refused_with_a_remedy(dial: float) -> None:
         capacity_scaler(dial, drained=False)
 
 
-def test_a_streamed_answer_has_the_time_of_the_settings() -> None:
+def test_the_gateway_ends_an_answer_before_google_does_and_says_why() -> None:
     service = one(balanced(), "BackendService")
-    assert service["timeoutSec"] == 900
+    assert service["timeoutSec"] == 900 + 30 + 20, "the answer's, that of the request's arrival, and a margin"
     assert service["connectionDrainingTimeoutSec"] == 45
 
 

@@ -149,3 +149,13 @@ def test_a_replica_is_told_its_limits_and_where_compiled_layers_outlive_its_cont
     assert told == ["3", "4", "5", "6"]
     mounts = [mount["mountPath"] for mount in main_of(made)["volumeMounts"]]
     assert option(command, "--compile-cache").rpartition("/")[0] in mounts
+
+
+def test_a_service_waits_for_a_node_on_the_last_rung_and_up_waits_for_the_service() -> None:
+    made = named(whole_region(), ":Deployment", "serve-coder")
+    two_rungs, load = 2 * 15 * 60, 20 * 60
+    assert made.inputs["spec"]["progressDeadlineSeconds"] == two_rungs + load
+    assert made.custom_timeouts == {
+        "create": f"{two_rungs + load + 300}s",
+        "update": f"{two_rungs + load + 300}s",
+    }
