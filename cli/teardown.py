@@ -9,6 +9,15 @@ from typing import Any
 from cli.engine import EMBEDDED, ROOT, EngineError, engine_json, engine_text, stack_content
 
 STACK, REFERENCE = "pulumi:pulumi:Stack", "pulumi:pulumi:StackReference"
+HOLDS_DATA = (
+    "aws:cloudwatch/logGroup:LogGroup",
+    "aws:kms/key:Key",
+    "aws:s3/bucket:Bucket",
+    "gcp:kms/cryptoKey:CryptoKey",
+    "gcp:storage/bucket:Bucket",
+)
+"""Types that hold data or decrypt it. The state of a stack that was last brought up before they were protected has no
+mark for them."""
 
 
 def check(stack: str, with_data: bool) -> None:
@@ -19,7 +28,7 @@ def check(stack: str, with_data: bool) -> None:
         with_data: whether resources that hold data go too.
 
     Raises:
-        EngineError: another stack reads this one; or the stack has protected resources and `with_data` is not set.
+        EngineError: another stack reads this one; or the stack has resources that hold data and `with_data` is not set.
     """
     if stack == EMBEDDED:
         return
@@ -33,10 +42,10 @@ def check(stack: str, with_data: bool) -> None:
             f"holds on to its network. Take its regions out of stacks/Pulumi.{readers[0]}.yaml and run "
             f"./skerry up --stack {readers[0]}, or take that stack down first: {commands}"
         )
-    held = protected(_resources(stack, stack))
+    held = holding_data(_resources(stack, stack))
     if held and not with_data:
         raise EngineError(
-            f"stack {stack!r} holds data, and nothing of it was touched. Protected: {', '.join(held)}. To remove the "
+            f"stack {stack!r} holds data, and nothing of it was touched. It is in: {', '.join(held)}. To remove the "
             f"data on purpose, empty its buckets and run ./skerry down --stack {stack} --with-data "
             "(docs/how-to/take-a-region-down.md)."
         )
@@ -95,9 +104,12 @@ def regions_up(resources: Sequence[Any]) -> set[str]:
     }
 
 
-def protected(resources: Sequence[Any]) -> list[str]:
-    """Logical names of the protected resources of a state, each once, sorted."""
-    return sorted({resource["urn"].rpartition("::")[2] for resource in resources if resource.get("protect")})
+def holding_data(resources: Sequence[Any]) -> list[str]:
+    """Logical names of the resources of a state that are protected, or hold data by their type; each once, sorted."""
+    held = (
+        resource for resource in resources if resource.get("protect") or resource.get("type") in HOLDS_DATA
+    )
+    return sorted({resource["urn"].rpartition("::")[2] for resource in held})
 
 
 def _declared_regions(stack: str) -> set[str] | None:

@@ -89,8 +89,28 @@ def test_a_stack_that_holds_data_is_left_as_it_is(backend: Path) -> None:
     with pytest.raises(EngineError) as refusal:
         commands.down(REGION)
     assert left(REGION) == before
-    assert "holds data, and nothing of it was touched. Protected: us-east-1-tiers." in str(refusal.value)
+    assert "holds data, and nothing of it was touched. It is in: us-east-1-tiers." in str(refusal.value)
     assert f"./skerry down --stack {REGION} --with-data" in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", teardown.HOLDS_DATA)
+def test_a_stack_of_before_the_protection_is_left_as_it_is(backend: Path, kind: str) -> None:
+    """Such a state names no protected resource, and its buckets do not come before the key that decrypts them."""
+    package = kind.partition(":")[0]
+    provider = urn(REGION, f"pulumi:providers:{package}", "cloud")
+    made_by = {"urn": provider, "custom": True, "id": "one", "type": f"pulumi:providers:{package}"}
+    bucket = {
+        "urn": urn(REGION, kind, "hot"),
+        "custom": True,
+        "id": "hot",
+        "type": kind,
+        "provider": f"{provider}::one",
+    }
+    fill(backend, REGION, made_by, bucket)
+    before = left(REGION)
+    with pytest.raises(EngineError, match=r"It is in: hot\."):
+        commands.down(REGION)
+    assert left(REGION) == before
 
 
 def test_data_is_removed_when_the_command_says_so(backend: Path) -> None:
