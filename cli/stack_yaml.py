@@ -29,7 +29,7 @@ class _Refusal(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that occurs twice or is no text, other kinds of values than JSON's, and what is too deep."""
+    """Refuses duplicate keys, keys that are not text, values that JSON does not have, and nesting that is too deep."""
 
     _depth = 0
 

@@ -99,7 +99,7 @@ def reach_is_sound(path: str, network: Reached) -> Iterable[Mistake]:
 
 
 def _vpc(text: str) -> IPv4Network | None:
-    """One that is no range has a mistake of its own."""
+    """None for text that is not a range: another rule reports it."""
     try:
         return IPv4Network(text)
     except ValueError:

@@ -146,7 +146,7 @@ def placed(placement: Placement) -> Json:
 
 SERVING, SERVING_PORT = "serving", 8000
 METRICS_PORT, METRICS_PATH = 8001, "/metrics"
-"""Where workloads answer scrapes alone: who may scrape a replica cannot send it requests around the gateway."""
+"""Port and path for scrapes. The port serves nothing else, so a scraper cannot send a replica requests."""
 GATEWAY = selector("gateway", "region")
 """Who answers requests, and who hands them on: each lets in, and reaches, the other."""
 
