@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import pytest
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from components.local.provider.values import UNKNOWN, to_struct
+from components.local.provider.values import UNKNOWN
 from tools.rehearsal import aws, gcp, kubernetes
-from tools.rehearsal.ledger import Ledger
 from tools.rehearsal.package import Package, Resource, changed, fill, unknown
-from tools.rehearsal.server import StandIn
 
 PACKAGES = {package.name: package for package in (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE)}
 ROWS = [token for package in PACKAGES.values() for token in package.rows]
@@ -127,28 +122,3 @@ def test_an_object_without_a_name_gets_one_before_it_is_applied() -> None:
 def test_an_id_of_google_cloud_holds_the_collections_own_word(kind: str, word: str) -> None:
     identity = gcp.PACKAGE.computed(resource(f"gcp:compute/any:{kind}", project="p"))["id"]
     assert identity.startswith(f"projects/p/global/{word}/it-")
-
-
-def test_a_connection_that_was_made_anew_has_the_configuration_of_the_one_that_broke(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    server = grpc.server(ThreadPoolExecutor(max_workers=2))
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(StandIn(kubernetes.PACKAGE, ledger), server)
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
-        with grpc.insecure_channel(address) as broken:
-            arguments = to_struct({"kubeconfig": "of the cluster"})
-            provider_pb2_grpc.ResourceProviderStub(broken).Configure(
-                provider_pb2.ConfigureRequest(args=arguments)
-            )
-        space = "urn:pulumi:dev::skerry::kubernetes:core/v1:Namespace::space"
-        secret = "urn:pulumi:dev::skerry::kubernetes:core/v1:Secret::key"
-        for urn, metadata in ((space, {"name": "here"}), (secret, {"name": "key", "namespace": "here"})):
-            with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as anew:
-                made = to_struct({"metadata": metadata})
-                provider_pb2_grpc.ResourceProviderStub(anew).Create(
-                    provider_pb2.CreateRequest(urn=urn, properties=made)
-                )
-        assert {held.config["kubeconfig"] for held in ledger._present.values()} == {"of the cluster"}
-    finally:
-        server.stop(grace=None)

@@ -31,8 +31,6 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         self.ledger = ledger
         self.configs: dict[str, Properties] = {}
         """Configuration by connection: the engine opens one for each instance of the provider."""
-        self.latest: Properties = {}
-        """The last one. A client whose connection broke connects anew and configures nothing again."""
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version=self.package.version)
@@ -50,7 +48,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return _diff(from_struct(request.old_inputs), from_struct(request.news))
 
     def Configure(self, request: Any, context: Any) -> Any:
-        self.configs[context.peer()] = self.latest = from_struct(request.args)
+        self.configs[context.peer()] = from_struct(request.args)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
@@ -93,7 +91,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         if answer is None:
             remedy = f"Add a row to INVOKES in {self.package.source}."
             return _refuse(context, f"invoke {request.tok!r} is not in the stand-in's table", remedy)
-        result = answer(from_struct(request.args), self.configs.get(context.peer(), self.latest))
+        result = answer(from_struct(request.args), self.configs.get(context.peer(), {}))
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(to_struct(result))
         return response
@@ -107,7 +105,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return _refuse(context, f"component {request.type!r} is not made by a stand-in", remedy)
 
     def _resource(self, request: Any, context: Any, inputs: Properties) -> Resource:
-        config = self.configs.get(context.peer(), self.latest)
+        config = self.configs.get(context.peer(), {})
         life = self.ledger.life(request.urn)
         return Resource(request.urn, inputs, config, getattr(request, "id", ""), life)
 
