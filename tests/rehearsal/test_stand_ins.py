@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
-from components.local.provider.values import UNKNOWN
+from components.local.provider.values import UNKNOWN, to_struct
 from tools.rehearsal import aws, gcp, kubernetes
+from tools.rehearsal.ledger import Ledger
 from tools.rehearsal.package import Package, Resource, changed, fill, unknown
+from tools.rehearsal.server import StandIn
 
 PACKAGES = {package.name: package for package in (aws.PACKAGE, gcp.PACKAGE, kubernetes.PACKAGE)}
 ROWS = [token for package in PACKAGES.values() for token in package.rows]
@@ -122,3 +125,24 @@ def test_an_object_without_a_name_gets_one_before_it_is_applied() -> None:
 def test_an_id_of_google_cloud_holds_the_collections_own_word(kind: str, word: str) -> None:
     identity = gcp.PACKAGE.computed(resource(f"gcp:compute/any:{kind}", project="p"))["id"]
     assert identity.startswith(f"projects/p/global/{word}/it-")
+
+
+SECRET_KEY, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+"""Mark of a secret on the wire (pulumi/pulumi, sdk/go/common/resource/sig, read 2026-12-01)."""
+
+
+class Connection:
+    """What a stand-in sees of the engine's connection."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+
+def test_a_cluster_is_known_by_its_kubeconfig_and_not_by_how_the_engine_marks_it_as_secret(
+    tmp_path: Path,
+) -> None:
+    """The two keys of a mark come in any order, so the namespace of an earlier `up` was in another cluster at times."""
+    arguments = to_struct({"kubeconfig": {SECRET_KEY: SECRET, "value": "of the cluster"}})
+    stand_in = StandIn(kubernetes.PACKAGE, Ledger(tmp_path))
+    stand_in.Configure(provider_pb2.ConfigureRequest(args=arguments), Connection())
+    assert stand_in.configs == {Connection().peer(): {"kubeconfig": "of the cluster"}}

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.rpc import unwrap_rpc_secret
 
 from components.local.provider.values import Properties, from_struct, to_struct
 from tools.rehearsal.account import Held
@@ -48,7 +49,9 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return _diff(from_struct(request.old_inputs), from_struct(request.news))
 
     def Configure(self, request: Any, context: Any) -> Any:
-        self.configs[context.peer()] = from_struct(request.args)
+        # The engine marks secrets here although none is accepted, and a mark has its two keys in any order.
+        given = from_struct(request.args)
+        self.configs[context.peer()] = {key: unwrap_rpc_secret(value) for key, value in given.items()}
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
