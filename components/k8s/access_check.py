@@ -76,7 +76,7 @@ class K8sAccessCheck(pulumi.ComponentResource):
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[self.policy],
-                custom_timeouts=CustomTimeouts(create=f"{DEADLINE_SECONDS + 300}s"),
+                custom_timeouts=CustomTimeouts(create=f"{DEADLINE_SECONDS + pods.UP_MARGIN_SECONDS}s"),
             ),
             backoffLimit=TRIES,
             activeDeadlineSeconds=DEADLINE_SECONDS,

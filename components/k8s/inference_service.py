@@ -26,8 +26,6 @@ START_PERIOD_SECONDS, START_TRIES = 10, 120
 NODE_SECONDS = 900
 """Before that a node is bought, for each rung of the pool's ladder: the cluster autoscaler gives one up after as long
 (its default --max-node-provision-time; kubernetes/autoscaler, cluster-autoscaler/FAQ.md, read 2026-12-01)."""
-MARGIN_SECONDS = 300
-"""By which `up` waits longer than the cluster, so that it reports the cluster's own words."""
 KEYS_FOLDER, KEYS_ENTRY = "/etc/skerry/api-keys", "keys"
 """Where a replica finds the Secret of API keys, and which entry of it."""
 COMPILED = f"{pods.SCRATCH}/compiled"
@@ -94,6 +92,7 @@ class K8sInferenceService(pulumi.ComponentResource):
         # Where an autoscaler chooses the number of replicas, a number here would undo its choice at every `up`.
         scaled = service.max_replicas is not None
         deadline = start_seconds(placement)
+        patience = f"{deadline + pods.UP_MARGIN_SECONDS}s"
         self.deployment = k8s.apps.v1.Deployment(
             f"{name}-deployment",
             metadata=metadata,
@@ -118,9 +117,7 @@ class K8sInferenceService(pulumi.ComponentResource):
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[self.policy, self.service, *identity.effective],
-                custom_timeouts=CustomTimeouts(
-                    create=f"{deadline + MARGIN_SECONDS}s", update=f"{deadline + MARGIN_SECONDS}s"
-                ),
+                custom_timeouts=CustomTimeouts(create=patience, update=patience),
             ),
         )
         if service.replicas:

@@ -18,6 +18,8 @@ HOSTNAME = "kubernetes.io/hostname"
 SCRATCH = "/tmp"
 NO_AWAIT = {"pulumi.com/skipAwait": "true"}
 """Of an object that `up` does not wait for."""
+UP_MARGIN_SECONDS = 300
+"""By which `up` waits longer for an object than the cluster does, so that it reports the cluster's own words."""
 REQUESTS, WORK = "skerry-requests", "skerry-work"
 """Priority classes, made by `K8sPriorities`: pods that answer requests, and pods that do work which can start again."""
 SYSTEM = "system-cluster-critical"

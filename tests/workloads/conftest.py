@@ -13,7 +13,8 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
-from tests.workloads.object_stores import ObjectStore, new_bucket, start  # noqa: E402
+from tests.workloads.object_stores import ObjectStore, files, new_bucket, start  # noqa: E402
+from tests.workloads.recorded_pods import Pods  # noqa: E402
 
 
 @pytest.fixture(scope="session", params=["s3", "gs"])
@@ -31,3 +32,22 @@ def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path)
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SKERRY_CACHE", str(tmp_path / "cache"))
     return new_bucket(object_store.scheme)
+
+
+@pytest.fixture
+def pods(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Pods]:
+    """All buckets of the stack, and pods that reach them. No cache of a client outlives the test."""
+    found = Pods(object_store, monkeypatch)
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    buckets = {uri.split("/")[2] for uris in found.of.values() for uri in uris.values()}
+    for bucket in buckets:
+        address = f"{object_store.scheme}://{bucket}"
+        made = files(address)
+        if made.exists(address):
+            made.rm(made.find(bucket)) if made.find(bucket) else None
+        else:
+            made.mkdir(bucket)
+    monkeypatch.setenv("SKERRY_CACHE", str(tmp_path / "cache"))
+    yield found
+    found.stop()

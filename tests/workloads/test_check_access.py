@@ -6,12 +6,11 @@ import sys
 
 import pytest
 
-from tests.workloads.object_stores import ObjectStore, files
+from tests.workloads.object_stores import files
+from tests.workloads.recorded_pods import Pods
 from tests.workloads.training.runs import ROOT
-from tests.workloads.training.test_permissions import Pods, pods
 from workloads.check_access import ALLOWED, PROBE, UNAVAILABLE, WRONG
 
-__all__ = ["pods"]
 WORK = ("train", "publish", "copy")
 
 
@@ -65,7 +64,7 @@ def test_a_pod_whose_grant_is_not_effective_yet_is_unavailable_and_the_next_one_
 
 @pytest.mark.parametrize("object_store", ["s3"], indirect=True)
 def test_a_pod_that_came_before_its_credentials_is_unavailable(
-    pods: Pods, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,6 +84,10 @@ def server(address: str, port: int) -> Iterator[None]:
         made.server_close()
 
 
+def listeners(port: int) -> list[envoy.Json]:
+    return envoy.region_listeners((LOOPBACK, port), {"coder": "coder"}, SETTINGS, hops=1)
+
+
 def test_a_replica_that_its_name_has_no_more_gets_no_request_though_it_still_answers(tmp_path: Path) -> None:
     port, names = free_port(), Names(list(ADDRESSES))
     first, second = ADDRESSES
@@ -92,9 +96,6 @@ def test_a_replica_that_its_name_has_no_more_gets_no_request_though_it_still_ans
         looked_up = [
             {**one, **resolver(names.port)} if "dns_lookup_family" in one else one for one in clusters
         ]
-        listeners: Callable[[int], list[envoy.Json]] = lambda at: envoy.region_listeners(  # noqa: E731
-            (LOOPBACK, at), {"coder": "coder"}, SETTINGS, hops=1
-        )
         proxy = made.proxy("east", listeners, looked_up)
         until(lambda: healthy(proxy.port), proxy)
 

@@ -4,69 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.workloads.object_stores import Front, ObjectStore, files
-from tests.workloads.permissions import JUDGES, Check, Request, declared, judge
+from tests.workloads.object_stores import files
+from tests.workloads.permissions import Request, declared, judge
+from tests.workloads.recorded_pods import Pods
 from tests.workloads.serving import serving
 from tests.workloads.training.lives import lived, told
 from tests.workloads.training.runs import ROOT, TINY, TRAIN
 
 CHECKPOINTED = [*TINY, "--steps", "30", "--checkpoint-every", "10", "--store-patience", "1"]
-
-
-class Pods:
-    """The pods of the recorded stack, each of which reaches the store as its own identity."""
-
-    def __init__(self, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.store, self.monkeypatch = store, monkeypatch
-        self.fronts: list[Front] = []
-        stack = declared(JUDGES[store.scheme][0])
-        self.of = {pod["identity"]: pod["uris"] for pod in stack["pods"]}
-        self.checks: dict[str, list[str]] = stack["checks"]
-
-    def become(self, work: str, region: str = "") -> dict[str, str]:
-        """From now on requests are judged as those of a workload such as `publish`; its addresses."""
-        return self.of[self.act_as(work, region)]
-
-    def act_as(self, work: str, region: str = "") -> str:
-        [identity] = [name for name in self.of if f"-{work}-" in name and name.startswith(region)]
-        front = Front(self.store, judge=judge(self.store.scheme, identity))
-        self.fronts.append(front)
-        for name, value in front.environment.items():
-            self.monkeypatch.setenv(name, value)
-        return identity
-
-    def refused(self) -> list[Check]:
-        return [check for front in self.fronts for check in front.refused]
-
-    def stop(self) -> None:
-        for front in self.fronts:
-            front.shutdown()
-            front.server_close()
-
-
-@pytest.fixture
-def pods(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pods]:
-    """All buckets of the stack, and pods that reach them. No cache of a client outlives the test."""
-    found = Pods(object_store, monkeypatch)
-    for name, value in object_store.environment.items():
-        monkeypatch.setenv(name, value)
-    buckets = {uri.split("/")[2] for uris in found.of.values() for uri in uris.values()}
-    for bucket in buckets:
-        address = f"{object_store.scheme}://{bucket}"
-        made = files(address)
-        if made.exists(address):
-            made.rm(made.find(bucket)) if made.find(bucket) else None
-        else:
-            made.mkdir(bucket)
-    monkeypatch.setenv("SKERRY_CACHE", str(tmp_path / "cache"))
-    yield found
-    found.stop()
 
 
 def command(module: str, *words: str) -> dict[str, Any]:
